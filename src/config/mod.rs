@@ -1,0 +1,1 @@
+//! From parameters to typed policy and settings.

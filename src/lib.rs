@@ -1,0 +1,9 @@
+//! Gatepost: a drop-in replacement for Postfix's postscreen(8).
+//!
+//! See `ARCHITECTURE.md` for the shape; `screen` is where the decisions are.
+
+pub mod cache;
+pub mod config;
+pub mod postfix;
+pub mod screen;
+pub mod sys;

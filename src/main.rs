@@ -1,0 +1,3 @@
+//! The program: see `man/gatepost.8`.
+
+fn main() {}

@@ -1,0 +1,7 @@
+//! Postfix's file formats and channels.
+
+pub mod attr;
+pub mod main_cf;
+pub mod maillog;
+pub mod params;
+pub mod table;

@@ -1,0 +1,1 @@
+//! Macro expansion (postconf(5) syntax).
