@@ -1,8 +1,8 @@
 //! Postfix's file formats and channels.
 
 pub mod attr;
-pub mod main_cf;
 pub mod maillog;
+pub mod main_cf;
 pub mod message;
 pub mod params;
 pub mod table;

@@ -1,6 +1,23 @@
 //! The pure core: from inputs and the time in them to outputs, without descriptor,
 //! clock, log call, environment, file or randomness.
+//!
+//! Read `event` for the contract, then the steps in the order in which a client takes
+//! them: `connect`, `early`, `dialogue`, `conclude`. Each asks `verdict` what follows.
 
+pub mod client;
+mod conclude;
+mod connect;
+mod dialogue;
+mod early;
+pub mod event;
 pub mod expand;
+pub mod logline;
 pub mod policy;
+pub mod reply;
+pub mod screener;
+pub mod session;
+pub mod smtp;
 pub mod test_set;
+#[cfg(test)]
+pub mod testing;
+pub mod verdict;

@@ -1,0 +1,180 @@
+//! The first step: limits, access list, cache, and which tests are due.
+
+use std::net::SocketAddr;
+
+use super::conclude;
+use super::dialogue;
+use super::early;
+use super::event::{Access, Cached};
+use super::logline::{LogLine, Message};
+use super::policy::Wording;
+use super::reply::Reply;
+use super::screener::{Screener, Turn};
+use super::session::{Phase, Session, SessionId};
+use super::test_set::CacheRecord;
+use super::verdict::{self, Admission, NextStep, Outcomes, Refusal, Welcome};
+
+/// A session begins.
+pub(super) fn connected(
+    screener: &mut Screener,
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    client: SocketAddr,
+    server: SocketAddr,
+) {
+    turn.log(LogLine::Connect { client, server });
+    let of_client = screener.clients.enter(client.ip());
+    let mut session = Session {
+        client,
+        server,
+        outcomes: Outcomes::default(),
+        refusal: None,
+        was_new: false,
+        phase: Phase::BeforeHandshake,
+        phase_began: turn.now.mono,
+    };
+
+    let sessions = screener.sessions() + 1;
+    let stress = verdict::stress_after_begin(&screener.policy.limits, screener.stress, sessions);
+    if stress && !screener.stress {
+        turn.log(LogLine::EnteringStress(sessions));
+    }
+    screener.stress = stress;
+
+    let limits = &screener.policy.limits;
+    match verdict::admission(limits, of_client, screener.handing_off.len()) {
+        Admission::Admitted => {}
+        Admission::TooManyConnections => {
+            turn.log(LogLine::TooManyConnections(client));
+            return turn_away(screener, turn, id, session, Reply::TooManyConnections);
+        }
+        Admission::ServerPortsBusy => {
+            turn.log(LogLine::ServerPortsBusy(client));
+            return turn_away(screener, turn, id, session, Reply::ServerPortsBusy);
+        }
+    }
+
+    let access = ask_access_list(screener, turn, client);
+    match verdict::welcome(access, screener.policy.denylist_action) {
+        Welcome::LetIn => return conclude::hand_off(screener, turn, id, session),
+        Welcome::TurnAway => {
+            return turn_away(screener, turn, id, session, Reply::Denylisted);
+        }
+        Welcome::TestAndRefuse => session.refusal = Some(Refusal::Denylisted),
+        Welcome::Test => {}
+    }
+
+    if select_tests(screener, turn, &mut session, of_client) == Standing::Known {
+        turn.log(LogLine::PassOld(client));
+        return conclude::hand_off(screener, turn, id, session);
+    }
+
+    let mut messages = Vec::new();
+    let open = turn.lookups.interface_allowed(server.ip(), &mut messages);
+    turn.log_messages(messages);
+    if !open {
+        turn.log(LogLine::AllowlistVeto(client, screener.policy.wording));
+        notice_old_words(screener, turn, client);
+        session.refusal = Some(Refusal::Veto);
+    }
+
+    if !verdict::may_screen(&screener.policy.limits, screener.screening.len() + 1) {
+        turn.log(LogLine::ScreeningPortsBusy(client));
+        return turn_away(screener, turn, id, session, Reply::ScreeningPortsBusy);
+    }
+
+    if session.due().any_early() {
+        early::begin(screener, turn, id, session);
+        return;
+    }
+    match verdict::next_step(session.refusal, &session.outcomes) {
+        NextStep::Engine => dialogue::begin(screener, turn, id, session),
+        NextStep::HandOff => conclude::conclude_and_hand_off(screener, turn, id, session),
+    }
+}
+
+/// Refuses a connection with one reply.
+fn turn_away(
+    screener: &mut Screener,
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    session: Session,
+    reply: Reply,
+) {
+    turn.send(id, reply);
+    turn.log(LogLine::Disconnect(session.client));
+    screener.release(turn, id, &session);
+}
+
+fn ask_access_list(screener: &mut Screener, turn: &mut Turn<'_>, client: SocketAddr) -> Access {
+    let mut messages: Vec<Message> = Vec::new();
+    let access = turn.lookups.access(client.ip(), &mut messages);
+    turn.log_messages(messages);
+    let line = match access {
+        Access::Permit => LogLine::Allowlisted(client, screener.policy.wording),
+        Access::Reject => LogLine::Denylisted(client, screener.policy.wording),
+        Access::Undecided => return access,
+    };
+    turn.log(line);
+    notice_old_words(screener, turn, client);
+    access
+}
+
+/// Says once that the old words are there only because of `compatibility_level`.
+fn notice_old_words(screener: &mut Screener, turn: &mut Turn<'_>, client: SocketAddr) {
+    let by_default =
+        matches!(screener.policy.wording, Wording::Old { by_compatibility_level: true });
+    if by_default && !screener.old_words_noticed {
+        screener.old_words_noticed = true;
+        turn.log(LogLine::OldWordsByDefault(client));
+    }
+}
+
+/// What the cache says about a client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Everything is still valid: PASS OLD.
+    Known,
+    /// There is something to test, or nothing to say.
+    Other,
+}
+
+/// Finds out which tests are due.
+///
+/// The only session of an address asks the cache; a parallel one uses what the first has
+/// found and since passed; one that is refused anyway is tested from scratch.
+fn select_tests(
+    screener: &mut Screener,
+    turn: &mut Turn<'_>,
+    session: &mut Session,
+    of_client: usize,
+) -> Standing {
+    let mut standing = Standing::Other;
+    let record = if session.refusal.is_some() {
+        CacheRecord::default()
+    } else {
+        let address = session.client.ip();
+        let shared = screener.clients.get_mut(address).and_then(|client| client.record);
+        let record = match shared {
+            Some(record) if of_client > 1 => record,
+            _ => match turn.lookups.cached(address) {
+                Cached::Found(record) => {
+                    standing = Standing::Known;
+                    record
+                }
+                Cached::NotFound => CacheRecord::default(),
+                Cached::Failed(reason) => {
+                    turn.log(LogLine::Message(Message::warning(reason)));
+                    CacheRecord::default()
+                }
+            },
+        };
+        if let Some(client) = screener.clients.get_mut(address) {
+            client.record = Some(record);
+        }
+        record
+    };
+    session.outcomes = verdict::select_tests(screener.policy.enabled, &record, turn.now.wall);
+    session.was_new = verdict::is_new(&record);
+    if session.due().is_empty() { standing } else { Standing::Other }
+}

@@ -1,0 +1,170 @@
+//! The whole contract of the core on one page: what goes in, what comes out, and what
+//! it may ask in between.
+//!
+//! `Screener::handle` takes one [`Input`] and the time, asks [`Lookups`], and leaves
+//! [`Output`]s in the order in which they must be applied. Nothing flows back inside a
+//! turn: the result of an output is a later input. A [`SessionId`] whose session has
+//! ended is a no-op everywhere.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use super::logline::{LogLine, Message};
+use super::reply::Reply;
+use super::session::SessionId;
+use super::test_set::{CacheRecord, UnixTime};
+
+/// The time of one turn of the loop. Timers use `mono`, cache stamps use `wall`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Now {
+    /// A clock that never jumps.
+    pub mono: Instant,
+    /// The wall clock, whole seconds.
+    pub wall: UnixTime,
+}
+
+/// Something that has happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Input<'a> {
+    /// A connection was accepted. IPv4-mapped addresses come as IPv4.
+    Connected {
+        /// The id that the caller has given to it.
+        session: SessionId,
+        /// The client's end.
+        client: SocketAddr,
+        /// Our end.
+        server: SocketAddr,
+    },
+    /// A connection was accepted, but its ends cannot be told.
+    Unidentified {
+        /// The id that the caller has given to it.
+        session: SessionId,
+        /// The name of the call that failed, `getpeername` or `getsockname`.
+        call: &'static str,
+        /// strerror(3)'s text.
+        reason: &'a str,
+    },
+    /// Input is waiting in the socket of a session under [`Watch::Peek`]; it stays there.
+    Peeked {
+        /// The session.
+        session: SessionId,
+        /// The first bytes, at least one and at most [`PEEK_LIMIT`].
+        data: &'a [u8],
+    },
+    /// Input was read from the socket of a session under [`Watch::Read`].
+    Received {
+        /// The session.
+        session: SessionId,
+        /// The bytes, at least one.
+        data: &'a [u8],
+    },
+    /// The client has closed or reset the connection, or a write has failed.
+    Closed {
+        /// The session.
+        session: SessionId,
+    },
+    /// The deadline last set with [`Output::SetDeadline`] has come.
+    Deadline {
+        /// The session.
+        session: SessionId,
+    },
+    /// What came of [`Output::HandOff`].
+    HandOff {
+        /// The session.
+        session: SessionId,
+        /// The result.
+        result: HandOffResult<'a>,
+    },
+    /// The process is told to end at once (SIGTERM).
+    Terminate,
+}
+
+/// What came of an attempt to hand a client to smtpd(8).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HandOffResult<'a> {
+    /// The receiver has taken the descriptor and closed the channel.
+    Done,
+    /// The listen queue of the service is full.
+    Busy,
+    /// The service cannot be reached; strerror(3)'s text.
+    NoService(&'a str),
+    /// The service was reached, but the descriptor could not be sent; strerror(3)'s text.
+    NotSent(&'a str),
+}
+
+/// How many bytes of early input are looked at, and so the highest count in a PREGREET
+/// line.
+pub const PEEK_LIMIT: usize = 1023;
+
+/// What to do about input from the client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watch {
+    /// Do not look; what arrives stays in the socket.
+    Nothing,
+    /// Report it and leave it in the socket ([`Input::Peeked`]).
+    Peek,
+    /// Read it ([`Input::Received`]).
+    Read,
+}
+
+/// Something to be done.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Output {
+    /// Log this.
+    Log(LogLine),
+    /// Send this to the client; a failure is a later [`Input::Closed`].
+    Send(SessionId, Reply),
+    /// Look for input in this way from now on. Input that has already arrived counts.
+    Watch(SessionId, Watch),
+    /// Report [`Input::Deadline`] then; replaces the session's earlier deadline.
+    SetDeadline(SessionId, Instant),
+    /// Remember this about the address.
+    Store(IpAddr, CacheRecord),
+    /// Hand the client to smtpd(8), and keep the descriptor until the result is in.
+    HandOff {
+        /// The session.
+        session: SessionId,
+        /// The client's end, as smtpd(8) is told it.
+        client: SocketAddr,
+        /// Our end, likewise.
+        server: SocketAddr,
+    },
+    /// The session has ended: send what is left to send, then close the connection.
+    Close(SessionId),
+}
+
+/// What the access list says about a client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Let the client in without tests.
+    Permit,
+    /// The client is not wanted.
+    Reject,
+    /// No opinion.
+    Undecided,
+}
+
+/// What the verdict cache says about a client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Cached {
+    /// The client has been here.
+    Found(CacheRecord),
+    /// It has not.
+    NotFound,
+    /// The cache cannot tell; the reason. The client counts as unknown.
+    Failed(String),
+}
+
+/// The questions that the core asks while it handles an input. Each takes a list for
+/// messages that the look-up gave rise to.
+pub trait Lookups {
+    /// main.cf: `postscreen_access_list`.
+    fn access(&mut self, client: IpAddr, messages: &mut Vec<Message>) -> Access;
+
+    /// main.cf: `postscreen_cache_map`.
+    fn cached(&mut self, client: IpAddr) -> Cached;
+
+    /// main.cf: `postscreen_allowlist_interfaces`: may a client that connects to this
+    /// address of ours be let in?
+    fn interface_allowed(&mut self, server: IpAddr, messages: &mut Vec<Message>) -> bool;
+}

@@ -1,0 +1,207 @@
+//! The screening core: which input goes to which step, and the tables that the steps share.
+//!
+//! The steps themselves are in the files named after them: `connect`, `early`, `dialogue`,
+//! `conclude`.
+
+use super::client::Clients;
+use super::conclude;
+use super::connect;
+use super::dialogue;
+use super::early;
+use super::event::{Input, Lookups, Now, Output};
+use super::logline::{Elapsed, LogLine, Message, Stage};
+use super::policy::{Policy, Stressed};
+use super::reply::Reply;
+use super::session::{Phase, Session, SessionId, Slots};
+use super::verdict;
+
+/// All sessions of one process, and the policy they are judged by.
+#[derive(Debug)]
+pub struct Screener {
+    pub(super) policy: Policy,
+    pub(super) clients: Clients,
+    /// Sessions before and after the greeting.
+    pub(super) screening: Slots<Session>,
+    /// Sessions that smtpd(8) has not taken yet.
+    pub(super) handing_off: Slots<Session>,
+    pub(super) stress: bool,
+    /// The notice about old log words is given once per process.
+    pub(super) old_words_noticed: bool,
+}
+
+/// What one call of [`Screener::handle`] works with.
+pub(super) struct Turn<'a> {
+    pub now: Now,
+    pub lookups: &'a mut dyn Lookups,
+    pub out: &'a mut Vec<Output>,
+}
+
+impl Turn<'_> {
+    pub fn log(&mut self, line: LogLine) {
+        self.out.push(Output::Log(line));
+    }
+
+    pub fn log_messages(&mut self, messages: Vec<Message>) {
+        self.out.extend(messages.into_iter().map(|m| Output::Log(LogLine::Message(m))));
+    }
+
+    pub fn send(&mut self, id: SessionId, reply: Reply) {
+        self.out.push(Output::Send(id, reply));
+    }
+}
+
+impl Screener {
+    /// A core without sessions.
+    pub fn new(policy: Policy) -> Screener {
+        Screener {
+            policy,
+            clients: Clients::default(),
+            screening: Slots::default(),
+            handing_off: Slots::default(),
+            stress: false,
+            old_words_noticed: false,
+        }
+    }
+
+    /// The policy that sessions are judged by.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// How many sessions are open, hand-offs in progress included.
+    pub fn sessions(&self) -> usize {
+        self.screening.len() + self.handing_off.len()
+    }
+
+    /// How many hand-offs are in progress.
+    pub fn hand_offs(&self) -> usize {
+        self.handing_off.len()
+    }
+
+    /// Takes one input and appends what has to be done about it to `out`.
+    pub fn handle(
+        &mut self,
+        input: Input<'_>,
+        now: Now,
+        lookups: &mut dyn Lookups,
+        out: &mut Vec<Output>,
+    ) {
+        let turn = &mut Turn { now, lookups, out };
+        match input {
+            Input::Connected { session, client, server } => {
+                connect::connected(self, turn, session, client, server);
+            }
+            Input::Unidentified { session, call, reason } => {
+                turn.log(LogLine::Unidentified { call, reason: reason.into() });
+                turn.send(session, Reply::NoResources);
+                turn.out.push(Output::Close(session));
+            }
+            Input::Peeked { session, data } => early::peeked(self, turn, session, data),
+            Input::Received { session, data } => dialogue::received(self, turn, session, data),
+            Input::Closed { session } => self.closed(turn, session),
+            Input::Deadline { session } => self.deadline(turn, session),
+            Input::HandOff { session, result } => {
+                conclude::hand_off_result(self, turn, session, result);
+            }
+            Input::Terminate => self.terminate(turn),
+        }
+    }
+
+    /// The client hung up, or what we sent could not be written. Not a failure: what was
+    /// passed so far is remembered.
+    fn closed(&mut self, turn: &mut Turn<'_>, id: SessionId) {
+        let Some(session) = self.screening.remove(id) else { return };
+        let stage = match session.phase {
+            Phase::BeforeHandshake => Stage::BeforeHandshake,
+            Phase::AfterHandshake(_) | Phase::HandingOff(_) => Stage::AfterHandshake,
+        };
+        let after = self.elapsed(turn.now, &session);
+        turn.log(LogLine::Hangup { client: session.client, after, stage });
+        conclude::disconnect(self, turn, id, session);
+    }
+
+    fn deadline(&mut self, turn: &mut Turn<'_>, id: SessionId) {
+        if let Some(session) = self.handing_off.remove(id) {
+            conclude::hand_off_deadline(self, turn, id, session);
+        } else if let Some(session) = self.screening.remove(id) {
+            match session.phase {
+                Phase::BeforeHandshake => early::wait_is_over(self, turn, id, session),
+                Phase::AfterHandshake(_) => dialogue::time_is_up(self, turn, id, session),
+                Phase::HandingOff(_) => conclude::hand_off_deadline(self, turn, id, session),
+            }
+        }
+    }
+
+    /// Ends every session that smtpd(8) is not about to take, with a reply.
+    fn terminate(&mut self, turn: &mut Turn<'_>) {
+        let waiting: Vec<SessionId> = self.screening.iter().map(|(id, _)| id).collect();
+        for id in waiting {
+            if let Some(session) = self.screening.remove(id) {
+                turn.send(id, Reply::Unavailable);
+                conclude::disconnect(self, turn, id, session);
+            }
+        }
+        conclude::abandon_retries(self, turn);
+    }
+
+    pub(super) fn elapsed(&self, now: Now, session: &Session) -> Elapsed {
+        Elapsed {
+            span: now.mono.saturating_duration_since(session.phase_began),
+            digits: self.policy.delay_resolution,
+        }
+    }
+
+    /// The value of a setting that depends on stress mode, for a timer that starts now.
+    pub(super) fn stressed<T>(&self, setting: Stressed<T>) -> T {
+        if self.stress { setting.stress } else { setting.normal }
+    }
+
+    /// Lets a session go: the counterpart of its beginning in `connect`.
+    pub(super) fn release(&mut self, turn: &mut Turn<'_>, id: SessionId, session: &Session) {
+        self.clients.leave(session.client.ip());
+        let stress = verdict::stress_after_end(&self.policy.limits, self.stress, self.sessions());
+        if self.stress && !stress {
+            turn.log(LogLine::LeavingStress(self.sessions()));
+        }
+        self.stress = stress;
+        turn.out.push(Output::Close(id));
+    }
+
+    /// Checks what must hold between two inputs; says what does not. For tests.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        let all = || self.screening.iter().chain(self.handing_off.iter());
+        for (id, session) in self.screening.iter() {
+            if matches!(session.phase, Phase::HandingOff(_)) {
+                return Err(format!("{id:?} is being handed off, but counts as screened"));
+            }
+            if self.handing_off.get(id).is_some() {
+                return Err(format!("{id:?} is in both tables"));
+            }
+        }
+        for (id, session) in self.handing_off.iter() {
+            if !matches!(session.phase, Phase::HandingOff(_)) {
+                return Err(format!("{id:?} is not being handed off: {:?}", session.phase));
+            }
+            if session.refusal.is_some() {
+                return Err(format!("{id:?} is handed off in spite of {:?}", session.refusal));
+            }
+        }
+        let mut addresses = std::collections::HashMap::new();
+        for (_, session) in all() {
+            *addresses.entry(session.client.ip()).or_insert(0) += 1;
+        }
+        if addresses.len() != self.clients.len() {
+            return Err(format!(
+                "{} addresses have sessions, {} are in the table",
+                addresses.len(),
+                self.clients.len()
+            ));
+        }
+        for (address, sessions) in addresses {
+            if self.clients.sessions(address) != sessions {
+                return Err(format!("{address} has {sessions} sessions, not as counted"));
+            }
+        }
+        Ok(())
+    }
+}

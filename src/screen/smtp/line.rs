@@ -1,0 +1,99 @@
+//! From bytes to lines, with a limit that holds for every byte.
+
+/// Collects one line after another from input in arbitrary pieces.
+///
+/// The buffer never holds more than the limit, whatever arrives: the bound is checked before
+/// each byte is taken, line end included.
+#[derive(Debug, Default)]
+pub struct LineReader {
+    buffer: Vec<u8>,
+}
+
+/// What a piece of input amounted to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Piece {
+    /// A line is complete: see [`LineReader::line`].
+    Line,
+    /// More input is needed.
+    Incomplete,
+    /// The line is longer than the limit.
+    TooLong,
+}
+
+impl LineReader {
+    /// Takes input up to the end of a line. `input` is left with what follows.
+    ///
+    /// `limit` is main.cf: `line_length_limit`, bytes, CR LF included.
+    pub fn feed(&mut self, input: &mut &[u8], limit: usize) -> Piece {
+        if self.buffer.last() == Some(&b'\n') {
+            self.buffer.clear();
+        }
+        while let Some((byte, rest)) = input.split_first() {
+            if self.buffer.len() >= limit {
+                return Piece::TooLong;
+            }
+            self.buffer.push(*byte);
+            *input = rest;
+            if *byte == b'\n' {
+                return Piece::Line;
+            }
+        }
+        Piece::Incomplete
+    }
+
+    /// The line that is complete, without its line end: CR LF, or LF alone.
+    pub fn line(&self) -> &[u8] {
+        let line = self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer);
+        line.strip_suffix(b"\r").unwrap_or(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(pieces: &[&[u8]], limit: usize) -> (Vec<Vec<u8>>, bool) {
+        let (mut reader, mut lines) = (LineReader::default(), Vec::new());
+        for piece in pieces {
+            let mut input = *piece;
+            loop {
+                match reader.feed(&mut input, limit) {
+                    Piece::Line => lines.push(reader.line().to_vec()),
+                    Piece::Incomplete => break,
+                    Piece::TooLong => return (lines, true),
+                }
+            }
+        }
+        (lines, false)
+    }
+
+    #[test]
+    fn line_ends() {
+        let (seen, _) = lines(&[b"a\r\nb\n\r\n\nc\r\r\nrest"], 512);
+        assert_eq!(seen, [&b"a"[..], b"b", b"", b"", b"c\r"]);
+    }
+
+    #[test]
+    fn any_split_gives_the_same_lines() {
+        let input = b"HELO there\r\nNOOP\n\r\nlone\rcr\r\n";
+        let whole = lines(&[input], 512);
+        for cut in 0..=input.len() {
+            let (a, b) = input.split_at(cut);
+            assert_eq!(lines(&[a, b], 512), whole);
+        }
+        let bytes: Vec<&[u8]> = input.chunks(1).collect();
+        assert_eq!(lines(&bytes, 512), whole);
+    }
+
+    #[test]
+    fn the_limit_counts_every_byte() {
+        let line = |length: usize| [vec![b'x'; length - 2], b"\r\n".to_vec()].concat();
+        assert_eq!(lines(&[&line(512)], 512).0.len(), 1);
+        assert_eq!(lines(&[&line(513)], 512), (Vec::new(), true));
+        // A run of CRs is not exempt: that was a remote memory exhaustion in postscreen.
+        assert_eq!(lines(&[&[b'\r'; 3000]], 512), (Vec::new(), true));
+        let mut reader = LineReader::default();
+        assert_eq!(reader.feed(&mut &[b'\r'; 3000][..], 512), Piece::TooLong);
+        assert_eq!(reader.buffer.len(), 512);
+    }
+}
