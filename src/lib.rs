@@ -4,6 +4,8 @@
 
 pub mod cache;
 pub mod config;
+pub mod control;
+pub mod event;
 pub mod postfix;
 pub mod screen;
 pub mod sys;

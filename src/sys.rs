@@ -1,7 +1,7 @@
 //! The only unsafe code: calls that no safe wrapper offers.
 #![allow(unsafe_code)]
 
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use crate::screen::test_set::UnixTime;
 
@@ -52,4 +52,63 @@ pub fn adopt(fd: RawFd) -> Option<OwnedFd> {
     // SAFETY: the descriptor is open, was inherited, and nothing else in this process
     // owns it: the caller asks once for each number.
     Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Which side of a fork(2) this is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fork {
+    /// The new process.
+    Child,
+    /// The old one, with the new one's process id.
+    Parent(nix::unistd::Pid),
+}
+
+/// Makes a copy of this process, which must have one thread only.
+pub fn fork() -> nix::Result<Fork> {
+    debug_assert_eq!(std::fs::read_dir("/proc/self/task").map(Iterator::count).unwrap_or(1), 1);
+    // SAFETY: with one thread, no lock is held by a thread that the child lacks, so the child
+    // may do whatever the parent may.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Child => Ok(Fork::Child),
+        nix::unistd::ForkResult::Parent { child } => Ok(Fork::Parent(child)),
+    }
+}
+
+/// Receives one datagram and at most one descriptor that came with it.
+pub fn receive_with_descriptor(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> nix::Result<(usize, Option<OwnedFd>)> {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
+    let mut space = nix::cmsg_space!([RawFd; 1]);
+    let mut parts = [std::io::IoSliceMut::new(buffer)];
+    let message = recvmsg::<UnixAddr>(
+        socket.as_raw_fd(),
+        &mut parts,
+        Some(&mut space),
+        MsgFlags::MSG_CMSG_CLOEXEC,
+    )?;
+    let mut descriptor = None;
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = control {
+            for number in numbers {
+                // SAFETY: the kernel has just made this descriptor for us, and nobody else in
+                // the process knows its number. One too many is closed at once by drop.
+                descriptor = Some(unsafe { OwnedFd::from_raw_fd(number) });
+            }
+        }
+    }
+    Ok((message.bytes, descriptor))
+}
+
+/// Gives a signal back its default effect.
+pub fn default_signal(signal: nix::sys::signal::Signal) -> nix::Result<()> {
+    // SAFETY: the default disposition runs no code of ours.
+    unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) }.map(drop)
+}
+
+/// Ignores a signal.
+pub fn ignore_signal(signal: nix::sys::signal::Signal) -> nix::Result<()> {
+    // SAFETY: an ignored signal runs no code of ours.
+    unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigIgn) }.map(drop)
 }

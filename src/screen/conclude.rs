@@ -86,7 +86,7 @@ fn attempt(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, mut sess
     turn.out.push(Output::SetDeadline(id, turn.now.mono + HAND_OFF_LIMIT));
     let (client, server) = (session.client, session.server);
     turn.out.push(Output::HandOff { session: id, client, server });
-    screener.handing_off.insert_at(id, session);
+    screener.handing_off.insert(id, session);
 }
 
 /// The hand-off has come to something.
@@ -116,7 +116,7 @@ fn busy(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, mut session
     if turn.now.mono.saturating_duration_since(session.phase_began) < BUSY_LIMIT {
         session.phase = Phase::HandingOff(HandingOff::Busy);
         turn.out.push(Output::SetDeadline(id, turn.now.mono + BUSY_PAUSE));
-        screener.handing_off.insert_at(id, session);
+        screener.handing_off.insert(id, session);
     } else {
         give_up(screener, turn, id, session);
     }

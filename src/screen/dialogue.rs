@@ -36,7 +36,7 @@ pub(super) fn begin_with(
     turn.out.push(Output::SetDeadline(id, turn.now.mono + limit));
     session.phase = Phase::AfterHandshake(Box::new(Engine::new(last_word)));
     session.phase_began = turn.now.mono;
-    screener.screening.insert_at(id, session);
+    screener.screening.insert(id, session);
 }
 
 /// The client sent something.

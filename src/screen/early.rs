@@ -25,7 +25,7 @@ pub(super) fn begin(
     turn.out.push(Output::SetDeadline(id, turn.now.mono + wait));
     session.phase = Phase::BeforeHandshake;
     session.phase_began = turn.now.mono;
-    screener.screening.insert_at(id, session);
+    screener.screening.insert(id, session);
 }
 
 /// The client talks before its turn. Its bytes stay in the socket.

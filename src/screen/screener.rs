@@ -12,7 +12,7 @@ use super::event::{Input, Lookups, Now, Output};
 use super::logline::{Elapsed, LogLine, Message, Stage};
 use super::policy::{Policy, Stressed};
 use super::reply::Reply;
-use super::session::{Phase, Session, SessionId, Slots};
+use super::session::{ById, Phase, Session, SessionId};
 use super::verdict;
 
 /// All sessions of one process, and the policy they are judged by.
@@ -21,9 +21,9 @@ pub struct Screener {
     pub(super) policy: Policy,
     pub(super) clients: Clients,
     /// Sessions before and after the greeting.
-    pub(super) screening: Slots<Session>,
+    pub(super) screening: ById<Session>,
     /// Sessions that smtpd(8) has not taken yet.
-    pub(super) handing_off: Slots<Session>,
+    pub(super) handing_off: ById<Session>,
     pub(super) stress: bool,
     /// The notice about old log words is given once per process.
     pub(super) old_words_noticed: bool,
@@ -56,8 +56,8 @@ impl Screener {
         Screener {
             policy,
             clients: Clients::default(),
-            screening: Slots::default(),
-            handing_off: Slots::default(),
+            screening: ById::default(),
+            handing_off: ById::default(),
             stress: false,
             old_words_noticed: false,
         }

@@ -65,12 +65,17 @@ pub enum HandingOff {
     Busy,
 }
 
-/// A table indexed by [`SessionId`]. Whoever gives out ids uses [`Slots::insert`]; others
-/// keep what they know about the same ids with [`Slots::insert_at`].
+/// A table that gives out the ids of what it holds.
 #[derive(Debug)]
 pub struct Slots<T> {
-    slots: Vec<Slot<T>>,
+    table: ById<T>,
     free: Vec<u32>,
+}
+
+/// A table of what somebody else knows about the same ids.
+#[derive(Debug)]
+pub struct ById<T> {
+    slots: Vec<Slot<T>>,
     len: usize,
 }
 
@@ -82,11 +87,64 @@ struct Slot<T> {
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Slots { slots: Vec::new(), free: Vec::new(), len: 0 }
+        Slots { table: ById::default(), free: Vec::new() }
+    }
+}
+
+impl<T> Default for ById<T> {
+    fn default() -> Self {
+        ById { slots: Vec::new(), len: 0 }
     }
 }
 
 impl<T> Slots<T> {
+    /// Adds a value under a fresh id. `None` when there are 2^32 values.
+    pub fn insert(&mut self, value: T) -> Option<SessionId> {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => u32::try_from(self.table.slots.len()).ok()?,
+        };
+        let before = self.table.slots.get(slot as usize).map_or(0, |entry| entry.generation);
+        let id = SessionId { slot, generation: before.wrapping_add(1) };
+        self.table.insert(id, value);
+        Some(id)
+    }
+
+    /// Takes the value under an id out. The slot can be given out again, with another
+    /// generation.
+    pub fn remove(&mut self, id: SessionId) -> Option<T> {
+        let value = self.table.remove(id)?;
+        self.free.push(id.slot);
+        Some(value)
+    }
+
+    /// How many values the table holds.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether the table holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// The value under an id, unless it has gone.
+    pub fn get(&self, id: SessionId) -> Option<&T> {
+        self.table.get(id)
+    }
+
+    /// The value under an id, unless it has gone.
+    pub fn get_mut(&mut self, id: SessionId) -> Option<&mut T> {
+        self.table.get_mut(id)
+    }
+
+    /// All values with their ids, in the order of their slots.
+    pub fn iter(&self) -> impl Iterator<Item = (SessionId, &T)> {
+        self.table.iter()
+    }
+}
+
+impl<T> ById<T> {
     /// How many values the table holds.
     pub fn len(&self) -> usize {
         self.len
@@ -97,26 +155,8 @@ impl<T> Slots<T> {
         self.len == 0
     }
 
-    /// Adds a value under a fresh id. `None` when there are 2^32 values.
-    pub fn insert(&mut self, value: T) -> Option<SessionId> {
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
-            None => {
-                let slot = u32::try_from(self.slots.len()).ok()?;
-                self.slots.push(Slot { generation: 0, value: None });
-                slot
-            }
-        };
-        let entry = self.slots.get_mut(slot as usize)?;
-        entry.generation = entry.generation.wrapping_add(1);
-        entry.value = Some(value);
-        self.len += 1;
-        Some(SessionId { slot, generation: entry.generation })
-    }
-
-    /// Adds a value under an id that another table gave out. An older value in the same
-    /// slot is replaced and returned.
-    pub fn insert_at(&mut self, id: SessionId, value: T) -> Option<T> {
+    /// Adds a value. An older value in the same slot is replaced and returned.
+    pub fn insert(&mut self, id: SessionId, value: T) -> Option<T> {
         let index = id.slot as usize;
         while self.slots.len() <= index {
             self.slots.push(Slot { generation: 0, value: None });
@@ -142,8 +182,7 @@ impl<T> Slots<T> {
         if entry.generation == id.generation { entry.value.as_mut() } else { None }
     }
 
-    /// Takes the value under an id out. The slot can be given out again, with another
-    /// generation.
+    /// Takes the value under an id out.
     pub fn remove(&mut self, id: SessionId) -> Option<T> {
         let entry = self.slots.get_mut(id.slot as usize)?;
         if entry.generation != id.generation {
@@ -151,7 +190,6 @@ impl<T> Slots<T> {
         }
         let value = entry.value.take()?;
         self.len -= 1;
-        self.free.push(id.slot);
         Some(value)
     }
 
@@ -186,16 +224,16 @@ mod tests {
 
     #[test]
     fn a_second_table_follows_the_ids_of_the_first() {
-        let (mut owner, mut follower) = (Slots::default(), Slots::default());
+        let (mut owner, mut follower) = (Slots::default(), ById::default());
         let a = owner.insert(()).unwrap();
         let b = owner.insert(()).unwrap();
-        assert_eq!(follower.insert_at(b, 'b'), None);
-        assert_eq!(follower.insert_at(a, 'a'), None);
+        assert_eq!(follower.insert(b, 'b'), None);
+        assert_eq!(follower.insert(a, 'a'), None);
         assert_eq!(follower.iter().collect::<Vec<_>>(), [(a, &'a'), (b, &'b')]);
         owner.remove(a);
         follower.remove(a);
         let again = owner.insert(()).unwrap();
-        assert_eq!(follower.insert_at(again, 'c'), None);
+        assert_eq!(follower.insert(again, 'c'), None);
         assert_eq!(follower.get(a), None);
         assert_eq!(follower.len(), 2);
     }

@@ -1,0 +1,228 @@
+//! What a supervisor and its workers tell each other over their socketpair.
+//!
+//! Messages have a fixed size and no variable part, so that a worker, which reads what the
+//! network sends, can ask its privileged supervisor for nothing but what is listed here.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, socketpair,
+};
+
+use crate::sys;
+
+/// A worker to its supervisor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FromWorker {
+    /// Start-up is done; waiting for [`ToWorker::Go`].
+    Ready,
+    /// No client for `max_idle`.
+    Idle,
+    /// A client again.
+    Busy,
+    /// The cache file is new: what postscreen(8) remembered may be imported.
+    CacheCreated,
+    /// The cache file was found damaged in use: it should be set aside.
+    CacheDamaged,
+}
+
+/// A supervisor to its worker.
+#[derive(Debug)]
+pub enum ToWorker {
+    /// The status channel knows about us: serve.
+    Go,
+    /// The watched file with this number has changed; here it is, open.
+    Changed(u32, OwnedFd),
+}
+
+const MESSAGE_SIZE: usize = 5;
+
+/// One end of the channel. When the other end's process has gone, receiving says so.
+#[derive(Debug)]
+pub struct Channel {
+    socket: OwnedFd,
+}
+
+/// What is to be had from the channel.
+#[derive(Debug)]
+pub enum Received<T> {
+    /// A message.
+    Message(T),
+    /// Nothing now.
+    Nothing,
+    /// The other end has gone.
+    Closed,
+}
+
+impl Channel {
+    /// The two ends, in blocking mode, close-on-exec.
+    pub fn pair() -> io::Result<(Channel, Channel)> {
+        let (a, b) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        Ok((Channel { socket: a }, Channel { socket: b }))
+    }
+
+    /// Makes receiving and sending return at once.
+    pub fn set_nonblocking(&self) -> io::Result<()> {
+        use nix::fcntl::{FcntlArg, OFlag, fcntl};
+        let flags = OFlag::from_bits_retain(fcntl(&self.socket, FcntlArg::F_GETFL)?);
+        fcntl(&self.socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        Ok(())
+    }
+
+    /// A worker sends.
+    pub fn tell(&self, message: FromWorker) -> io::Result<()> {
+        let kind = match message {
+            FromWorker::Ready => b'R',
+            FromWorker::Idle => b'I',
+            FromWorker::Busy => b'B',
+            FromWorker::CacheCreated => b'C',
+            FromWorker::CacheDamaged => b'D',
+        };
+        self.send(kind, 0, None)
+    }
+
+    /// A supervisor receives. What makes no sense is dropped.
+    pub fn hear(&self) -> io::Result<Received<FromWorker>> {
+        loop {
+            let mut buffer = [0; MESSAGE_SIZE];
+            let message = match self.receive(&mut buffer)? {
+                Received::Message(_) => match buffer[0] {
+                    b'R' => FromWorker::Ready,
+                    b'I' => FromWorker::Idle,
+                    b'B' => FromWorker::Busy,
+                    b'C' => FromWorker::CacheCreated,
+                    b'D' => FromWorker::CacheDamaged,
+                    _ => continue,
+                },
+                Received::Nothing => return Ok(Received::Nothing),
+                Received::Closed => return Ok(Received::Closed),
+            };
+            return Ok(Received::Message(message));
+        }
+    }
+
+    /// A supervisor lets its worker go.
+    pub fn go(&self) -> io::Result<()> {
+        self.send(b'G', 0, None)
+    }
+
+    /// A supervisor hands over a changed file.
+    pub fn changed(&self, number: u32, file: BorrowedFd<'_>) -> io::Result<()> {
+        self.send(b'F', number, Some(file))
+    }
+
+    /// A worker receives.
+    pub fn order(&self) -> io::Result<Received<ToWorker>> {
+        loop {
+            let mut buffer = [0; MESSAGE_SIZE];
+            let descriptor = match self.receive(&mut buffer)? {
+                Received::Message(descriptor) => descriptor,
+                Received::Nothing => return Ok(Received::Nothing),
+                Received::Closed => return Ok(Received::Closed),
+            };
+            let [kind, number @ ..] = buffer;
+            let order = match (kind, descriptor) {
+                (b'G', None) => ToWorker::Go,
+                (b'F', Some(file)) => ToWorker::Changed(u32::from_ne_bytes(number), file),
+                _ => continue,
+            };
+            return Ok(Received::Message(order));
+        }
+    }
+
+    fn send(&self, kind: u8, number: u32, file: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let [a, b, c, d] = number.to_ne_bytes();
+        let message = [kind, a, b, c, d];
+        let numbers: Vec<_> = file.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&numbers)];
+        let control = if numbers.is_empty() { &[][..] } else { &rights[..] };
+        let parts = [IoSlice::new(&message)];
+        let socket = self.socket.as_raw_fd();
+        sendmsg::<UnixAddr>(socket, &parts, control, MsgFlags::MSG_NOSIGNAL, None)?;
+        Ok(())
+    }
+
+    fn receive(&self, buffer: &mut [u8; MESSAGE_SIZE]) -> io::Result<Received<Option<OwnedFd>>> {
+        loop {
+            return match sys::receive_with_descriptor(self.socket.as_fd(), buffer) {
+                Ok((0, _)) => Ok(Received::Closed),
+                Ok((_, descriptor)) => Ok(Received::Message(descriptor)),
+                Err(Errno::EAGAIN) => Ok(Received::Nothing),
+                Err(Errno::EINTR) => continue,
+                Err(Errno::ECONNRESET | Errno::EPIPE) => Ok(Received::Closed),
+                Err(errno) => Err(errno.into()),
+            };
+        }
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn messages_arrive_one_by_one() {
+        let (supervisor, worker) = Channel::pair().unwrap();
+        supervisor.set_nonblocking().unwrap();
+        assert!(matches!(supervisor.hear().unwrap(), Received::Nothing));
+        let all = [
+            FromWorker::Ready,
+            FromWorker::Idle,
+            FromWorker::Busy,
+            FromWorker::CacheCreated,
+            FromWorker::CacheDamaged,
+        ];
+        for message in all {
+            worker.tell(message).unwrap();
+        }
+        for message in all {
+            let Received::Message(heard) = supervisor.hear().unwrap() else { panic!() };
+            assert_eq!(heard, message);
+        }
+        drop(worker);
+        assert!(matches!(supervisor.hear().unwrap(), Received::Closed));
+        assert!(supervisor.go().is_err());
+    }
+
+    #[test]
+    fn a_changed_file_travels_as_a_descriptor() {
+        let (supervisor, worker) = Channel::pair().unwrap();
+        let (reader, writer) = std::io::pipe().unwrap();
+        supervisor.go().unwrap();
+        supervisor.changed(70_000, reader.as_fd()).unwrap();
+        drop(reader);
+        std::io::Write::write_all(&mut &writer, b"text").unwrap();
+        drop(writer);
+        assert!(matches!(worker.order().unwrap(), Received::Message(ToWorker::Go)));
+        let Received::Message(ToWorker::Changed(number, file)) = worker.order().unwrap() else {
+            panic!()
+        };
+        assert_eq!(number, 70_000);
+        let mut text = String::new();
+        std::fs::File::from(file).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "text");
+        drop(supervisor);
+        assert!(matches!(worker.order().unwrap(), Received::Closed));
+    }
+
+    #[test]
+    fn nonsense_is_dropped() {
+        let (supervisor, worker) = Channel::pair().unwrap();
+        worker.send(b'?', 0, None).unwrap();
+        worker.tell(FromWorker::Ready).unwrap();
+        assert!(matches!(supervisor.hear().unwrap(), Received::Message(FromWorker::Ready)));
+        supervisor.send(b'F', 1, None).unwrap();
+        supervisor.go().unwrap();
+        assert!(matches!(worker.order().unwrap(), Received::Message(ToWorker::Go)));
+    }
+}

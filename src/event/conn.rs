@@ -1,0 +1,273 @@
+//! A client's socket: looked at, read, written, and let go in an orderly way.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use mio::Interest;
+use mio::net::{TcpStream, UnixStream};
+
+use super::reactor::{Reactor, Source};
+use crate::screen::event::Watch;
+use crate::screen::session::SessionId;
+
+/// How much output may wait for a client that does not read, bytes. More than the longest
+/// dialogue of the built-in engine needs.
+pub const OUTPUT_LIMIT: usize = 16 * 1024;
+
+/// How much is thrown away of what a client still sends after our last word, bytes.
+const DISCARD_LIMIT: usize = 64 * 1024;
+
+/// A client's socket.
+///
+/// It is registered with the reactor only while something is to be heard from it: a client
+/// that is handed off at once never is.
+#[derive(Debug)]
+pub struct Conn {
+    stream: TcpStream,
+    registered: Option<Interest>,
+    watch: Watch,
+    unsent: Vec<u8>,
+    stage: Stage,
+}
+
+/// Who the socket belongs to.
+#[derive(Debug)]
+enum Stage {
+    /// To us.
+    Open,
+    /// To smtpd(8) as soon as it closes this channel. Our copy may only be closed: whatever
+    /// else is done to it happens to smtpd's client.
+    Passed(UnixStream),
+    /// To nobody: we wait for the client to have read our last word.
+    Lingering {
+        /// How much has been thrown away since, bytes.
+        discarded: usize,
+    },
+}
+
+/// What is to be had from a socket.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Input {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing now.
+    Nothing,
+    /// The client has closed or reset the connection.
+    Closed,
+}
+
+/// Whether a socket that is let go can be closed now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Farewell {
+    /// Yes.
+    Done,
+    /// Not before the client has taken our last word, or a deadline.
+    Lingers,
+}
+
+impl Conn {
+    /// Takes over an accepted socket, in non-blocking mode.
+    pub fn new(stream: TcpStream) -> Conn {
+        Conn {
+            stream,
+            registered: None,
+            watch: Watch::Nothing,
+            unsent: Vec::new(),
+            stage: Stage::Open,
+        }
+    }
+
+    /// What input is wanted.
+    pub fn watch(&self) -> Watch {
+        self.watch
+    }
+
+    /// Whether the socket only waits for its end.
+    pub fn is_lingering(&self) -> bool {
+        matches!(self.stage, Stage::Lingering { .. })
+    }
+
+    /// Chooses what input is wanted from now on. Returns whether the caller has to look for
+    /// input that is there already: the reactor reports the edges only.
+    pub fn set_watch(
+        &mut self,
+        reactor: &Reactor,
+        id: SessionId,
+        watch: Watch,
+    ) -> io::Result<bool> {
+        let was_registered = self.registered.is_some();
+        self.watch = watch;
+        self.update(reactor, id)?;
+        // A new registration reports what is there by itself; an old one has done so.
+        Ok(watch != Watch::Nothing && was_registered)
+    }
+
+    /// Looks at waiting input without taking it.
+    pub fn peek(&self, buffer: &mut [u8]) -> Input {
+        input(|| self.stream.peek(buffer))
+    }
+
+    /// Takes waiting input.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Input {
+        input(|| self.stream.read(buffer))
+    }
+
+    /// Sends, now or when there is room.
+    pub fn send(&mut self, reactor: &Reactor, id: SessionId, bytes: &[u8]) -> io::Result<()> {
+        if self.unsent.len() + bytes.len() > OUTPUT_LIMIT {
+            return Err(ErrorKind::OutOfMemory.into());
+        }
+        let sent = if self.unsent.is_empty() { self.write(bytes)? } else { 0 };
+        self.unsent.extend_from_slice(bytes.get(sent..).unwrap_or_default());
+        if self.unsent.is_empty() { Ok(()) } else { self.update(reactor, id) }
+    }
+
+    /// There is room for output.
+    pub fn flush(&mut self, reactor: &Reactor, id: SessionId) -> io::Result<()> {
+        if self.unsent.is_empty() {
+            return Ok(());
+        }
+        let unsent = std::mem::take(&mut self.unsent);
+        let sent = self.write(&unsent)?;
+        self.unsent.extend_from_slice(unsent.get(sent..).unwrap_or_default());
+        self.update(reactor, id)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut sent = 0;
+        while let Some(rest) = bytes.get(sent..)
+            && !rest.is_empty()
+        {
+            match self.stream.write(rest) {
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Registers for what is wanted now.
+    fn update(&mut self, reactor: &Reactor, id: SessionId) -> io::Result<()> {
+        let read = self.watch != Watch::Nothing || self.is_lingering();
+        let wanted = match (read, !self.unsent.is_empty()) {
+            (false, false) => None,
+            (true, false) => Some(Interest::READABLE),
+            (false, true) => Some(Interest::WRITABLE),
+            (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
+        };
+        let source = Source::Client(id);
+        match (self.registered, wanted) {
+            (None, Some(interest)) => reactor.register(&mut self.stream, source, interest)?,
+            (Some(_), None) => reactor.deregister(&mut self.stream)?,
+            (Some(old), Some(new)) if old != new => {
+                reactor.reregister(&mut self.stream, source, new)?;
+            }
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+        self.registered = wanted;
+        Ok(())
+    }
+
+    /// Takes the socket out of the reactor, so that it can be passed on, and lends it.
+    pub fn lend(&mut self, reactor: &Reactor) -> io::Result<BorrowedFd<'_>> {
+        if self.registered.take().is_some() {
+            reactor.deregister(&mut self.stream)?;
+        }
+        self.watch = Watch::Nothing;
+        Ok(self.stream.as_fd())
+    }
+
+    /// The socket is under way to smtpd(8), which closes this channel when it has it.
+    pub fn passed(
+        &mut self,
+        reactor: &Reactor,
+        id: SessionId,
+        channel: std::os::unix::net::UnixStream,
+    ) -> io::Result<()> {
+        let mut channel = UnixStream::from_std(channel);
+        reactor.register(&mut channel, Source::PassChannel(id), Interest::READABLE)?;
+        self.stage = Stage::Passed(channel);
+        Ok(())
+    }
+
+    /// Whether smtpd(8) has closed the channel, and so has the client.
+    pub fn was_taken(&mut self) -> bool {
+        let Stage::Passed(channel) = &mut self.stage else { return false };
+        let mut nothing = [0; 16];
+        loop {
+            match channel.read(&mut nothing) {
+                Ok(0) => return true,
+                Ok(_) => {} // The receiver has nothing to say.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return true,
+            }
+        }
+    }
+
+    /// The session has ended. A socket that is closed with unread input makes the kernel
+    /// send a reset, which can overtake our last word: so what is there is thrown away, our
+    /// half is shut down, and the client gets a moment to do likewise.
+    pub fn say_farewell(&mut self, reactor: &Reactor, id: SessionId) -> io::Result<Farewell> {
+        match self.stage {
+            Stage::Passed(_) => return Ok(Farewell::Done),
+            Stage::Open => self.stage = Stage::Lingering { discarded: 0 },
+            Stage::Lingering { .. } => {}
+        }
+        self.watch = Watch::Nothing;
+        self.go_on_lingering(reactor, id)
+    }
+
+    /// Something has happened to a socket that lingers.
+    pub fn go_on_lingering(&mut self, reactor: &Reactor, id: SessionId) -> io::Result<Farewell> {
+        let unsent = std::mem::take(&mut self.unsent);
+        let sent = self.write(&unsent)?;
+        self.unsent.extend_from_slice(unsent.get(sent..).unwrap_or_default());
+        let mut buffer = [0; 4096];
+        loop {
+            match self.read(&mut buffer) {
+                Input::Closed => return Ok(Farewell::Done),
+                Input::Nothing => break,
+                Input::Bytes(count) => {
+                    let Stage::Lingering { discarded } = &mut self.stage else { break };
+                    *discarded += count;
+                    if *discarded > DISCARD_LIMIT {
+                        return Ok(Farewell::Done);
+                    }
+                }
+            }
+        }
+        if self.unsent.is_empty() {
+            self.stream.shutdown(std::net::Shutdown::Write)?;
+        }
+        self.update(reactor, id)?;
+        Ok(Farewell::Lingers)
+    }
+
+    /// Takes the socket and its channel out of the reactor before they are closed.
+    pub fn release(mut self, reactor: &Reactor) {
+        // An error means that it was not registered, and then there is nothing to undo.
+        if self.registered.is_some() {
+            let _ = reactor.deregister(&mut self.stream);
+        }
+        if let Stage::Passed(channel) = &mut self.stage {
+            let _ = reactor.deregister(channel);
+        }
+    }
+}
+
+fn input(mut call: impl FnMut() -> io::Result<usize>) -> Input {
+    loop {
+        return match call() {
+            Ok(0) => Input::Closed,
+            Ok(count) => Input::Bytes(count),
+            Err(error) => match error.kind() {
+                ErrorKind::Interrupted => continue,
+                ErrorKind::WouldBlock => Input::Nothing,
+                _ => Input::Closed,
+            },
+        };
+    }
+}

@@ -1,0 +1,5 @@
+//! The mechanics of the loop: readiness, deadlines, and client sockets.
+
+pub mod conn;
+pub mod reactor;
+pub mod timers;

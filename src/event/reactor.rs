@@ -1,0 +1,219 @@
+//! mio's poll, with names instead of numbers.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use mio::event::Source as Pollable;
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+
+use crate::screen::session::SessionId;
+
+/// What an event is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// The listening socket with this number.
+    Listener(u32),
+    /// The supervisor's end of the control channel.
+    Supervisor,
+    /// A signal is pending.
+    Signal,
+    /// The storage thread has something to say.
+    Storage,
+    /// A client's socket.
+    Client(SessionId),
+    /// The channel over which a client is being handed to smtpd(8).
+    PassChannel(SessionId),
+}
+
+// A token holds a kind, a slot and a whole generation.
+const _: () = assert!(usize::BITS == 64, "Gatepost needs a 64-bit system");
+
+const KIND_SHIFT: u32 = 56;
+const SLOT_MASK: u32 = 0x00ff_ffff;
+
+/// The most sockets that can be registered at once.
+pub const MOST_SOURCES: usize = SLOT_MASK as usize;
+
+impl Source {
+    fn token(self) -> Token {
+        let (kind, slot, generation) = match self {
+            Source::Listener(number) => (0, number, 0),
+            Source::Supervisor => (1, 0, 0),
+            Source::Signal => (2, 0, 0),
+            Source::Storage => (3, 0, 0),
+            Source::Client(id) => (4, id.slot, id.generation),
+            Source::PassChannel(id) => (5, id.slot, id.generation),
+        };
+        let slot = (slot & SLOT_MASK) as usize;
+        Token(kind << KIND_SHIFT | slot << 32 | generation as usize)
+    }
+
+    fn from_token(Token(number): Token) -> Option<Source> {
+        let generation = u32::try_from(number & u32::MAX as usize).ok()?;
+        let slot = u32::try_from(number >> 32 & SLOT_MASK as usize).ok()?;
+        let id = SessionId { slot, generation };
+        Some(match number >> KIND_SHIFT {
+            0 => Source::Listener(slot),
+            1 => Source::Supervisor,
+            2 => Source::Signal,
+            3 => Source::Storage,
+            4 => Source::Client(id),
+            5 => Source::PassChannel(id),
+            _ => return None,
+        })
+    }
+}
+
+/// One readiness event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ready {
+    /// What it is about.
+    pub source: Source,
+    /// There is input, an end of file, or an error to be had by reading.
+    pub readable: bool,
+    /// There is room for output, or an error to be had by writing.
+    pub writable: bool,
+}
+
+/// The poll, and room for the events of one turn.
+#[derive(Debug)]
+pub struct Reactor {
+    poll: Poll,
+    events: Events,
+}
+
+/// How many events one turn takes. More wait for the next turn, and nobody is starved:
+/// the kernel hands events out in the order in which they came up.
+const EVENTS_A_TURN: usize = 512;
+
+impl Reactor {
+    /// Makes the epoll descriptor. Only after the last fork: it would be shared.
+    pub fn new() -> io::Result<Reactor> {
+        Ok(Reactor { poll: Poll::new()?, events: Events::with_capacity(EVENTS_A_TURN) })
+    }
+
+    /// Starts to watch something.
+    pub fn register(
+        &self,
+        pollable: &mut impl Pollable,
+        source: Source,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.registry().register(pollable, source.token(), interest)
+    }
+
+    /// Changes what is watched. Readiness that exists already is reported again.
+    pub fn reregister(
+        &self,
+        pollable: &mut impl Pollable,
+        source: Source,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.registry().reregister(pollable, source.token(), interest)
+    }
+
+    /// Stops watching. Must come before the descriptor is passed on or closed.
+    pub fn deregister(&self, pollable: &mut impl Pollable) -> io::Result<()> {
+        self.registry().deregister(pollable)
+    }
+
+    /// A handle with which another thread can end the wait.
+    pub fn waker(&self) -> io::Result<Waker> {
+        Waker::new(self.registry(), Source::Storage.token())
+    }
+
+    fn registry(&self) -> &Registry {
+        self.poll.registry()
+    }
+
+    /// Waits for events until the deadline, for ever without one, and puts them into `ready`.
+    pub fn wait(&mut self, deadline: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        ready.clear();
+        // epoll counts milliseconds: rounding up keeps a timer from coming early, and the loop
+        // from spinning through the last fraction of one.
+        let timeout = deadline.map(|at| {
+            let left = at.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                left
+            } else {
+                Duration::from_millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX) + 1)
+            }
+        });
+        match self.poll.poll(&mut self.events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        ready.extend(self.events.iter().filter_map(|event| {
+            Some(Ready {
+                source: Source::from_token(event.token())?,
+                readable: event.is_readable() || event.is_read_closed() || event.is_error(),
+                writable: event.is_writable() || event.is_write_closed() || event.is_error(),
+            })
+        }));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream as StdUnixStream;
+
+    #[test]
+    fn tokens_name_their_sources() {
+        let id = SessionId { slot: SLOT_MASK, generation: u32::MAX };
+        for source in [
+            Source::Listener(0),
+            Source::Listener(7),
+            Source::Supervisor,
+            Source::Signal,
+            Source::Storage,
+            Source::Client(id),
+            Source::PassChannel(SessionId { slot: 3, generation: 9 }),
+        ] {
+            assert_eq!(Source::from_token(source.token()), Some(source));
+        }
+    }
+
+    fn stream() -> (mio::net::UnixStream, StdUnixStream) {
+        let (ours, theirs) = StdUnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (mio::net::UnixStream::from_std(ours), theirs)
+    }
+
+    /// A descriptor number that is used again inside one batch of events must not lead the
+    /// old owner's event to the new owner.
+    #[test]
+    fn an_event_of_a_closed_socket_does_not_reach_its_successor() {
+        let mut reactor = Reactor::new().unwrap();
+        let (old, new) = (
+            Source::Client(SessionId { slot: 0, generation: 1 }),
+            Source::Client(SessionId { slot: 0, generation: 2 }),
+        );
+        let (mut first, mut peer) = stream();
+        reactor.register(&mut first, old, Interest::READABLE).unwrap();
+        peer.write_all(b"x").unwrap();
+        let mut ready = Vec::new();
+        reactor.wait(Some(Instant::now()), &mut ready).unwrap();
+        assert_eq!(ready.iter().map(|r| r.source).collect::<Vec<_>>(), [old]);
+        reactor.deregister(&mut first).unwrap();
+        drop(first);
+        let (mut second, _peer) = stream();
+        reactor.register(&mut second, new, Interest::READABLE).unwrap();
+        // The event in hand still names the old session, whose id is stale by now.
+        assert_ne!(ready[0].source, new);
+        reactor.wait(Some(Instant::now()), &mut ready).unwrap();
+        assert!(ready.is_empty());
+    }
+
+    #[test]
+    fn the_wait_is_never_short() {
+        let mut reactor = Reactor::new().unwrap();
+        let deadline = Instant::now() + Duration::from_micros(1500);
+        let mut ready = Vec::new();
+        reactor.wait(Some(deadline), &mut ready).unwrap();
+        assert!(Instant::now() >= deadline);
+    }
+}
