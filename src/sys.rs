@@ -1,7 +1,11 @@
 //! The only unsafe code: calls that no safe wrapper offers.
 #![allow(unsafe_code)]
 
+use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
+
+use nix::errno::Errno;
 
 use crate::screen::test_set::UnixTime;
 
@@ -111,4 +115,48 @@ pub fn default_signal(signal: nix::sys::signal::Signal) -> nix::Result<()> {
 pub fn ignore_signal(signal: nix::sys::signal::Signal) -> nix::Result<()> {
     // SAFETY: an ignored signal runs no code of ours.
     unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigIgn) }.map(drop)
+}
+
+/// Largest error number whose text is kept; Linux defines fewer.
+const ERRNO_TEXTS: usize = 200;
+
+/// The C library's text for an error number ("Connection refused"), as Postfix's log lines
+/// have it. nix's own texts differ from it in places.
+pub fn errno_text(errno: Errno) -> &'static str {
+    static TEXTS: OnceLock<Vec<String>> = OnceLock::new();
+    let texts = TEXTS.get_or_init(|| (0..).take(ERRNO_TEXTS).map(strerror).collect());
+    let known = usize::try_from(errno as i32).ok().and_then(|code| texts.get(code));
+    known.map_or(errno.desc(), String::as_str)
+}
+
+fn strerror(code: libc::c_int) -> String {
+    let mut buffer = [0_u8; 256];
+    // SAFETY: the call writes at most `buffer.len()` bytes into `buffer`, which outlives it,
+    // and is thread-safe.
+    let failed = unsafe { libc::strerror_r(code, buffer.as_mut_ptr().cast(), buffer.len()) } != 0;
+    match CStr::from_bytes_until_nul(&buffer) {
+        Ok(text) if !failed => text.to_string_lossy().into_owned(),
+        _ => format!("Unknown error {code}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_texts_are_those_of_the_c_library() {
+        for (errno, text) in [
+            (Errno::ENOENT, "No such file or directory"),
+            (Errno::ECONNREFUSED, "Connection refused"),
+            (Errno::EAGAIN, "Resource temporarily unavailable"),
+            (Errno::EIO, "Input/output error"),
+            (Errno::EPIPE, "Broken pipe"),
+            (Errno::EBADF, "Bad file descriptor"),
+            (Errno::UnknownErrno, "Success"),
+        ] {
+            assert_eq!(errno_text(errno), text);
+        }
+        assert_eq!(strerror(9999), "Unknown error 9999");
+    }
 }
