@@ -5,4 +5,5 @@ pub mod maillog;
 pub mod main_cf;
 pub mod message;
 pub mod params;
+pub mod pass;
 pub mod table;

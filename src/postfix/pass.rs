@@ -1,0 +1,248 @@
+//! The hand-off of a client to smtpd(8): its socket and four attributes over one connection.
+//!
+//! The receiver trusts the attributes without asking the socket, so a wrong address here
+//! is an open relay, and up to Postfix 3.10 a missing one ends the smtpd process.
+
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
+};
+use thiserror::Error;
+
+use crate::postfix::attr::AttrWriter;
+use crate::sys::errno_text;
+
+/// Why a client could not be handed off. The descriptor was not delivered, or not usably.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum PassError {
+    /// The service's listen queue is full: it is at its process limit, or throttled.
+    #[error("cannot connect to service: {}", errno_text(Errno::EAGAIN))]
+    Busy,
+    /// There is no service.
+    #[error("cannot connect to service: {}", errno_text(*.0))]
+    Connect(Errno),
+    /// The service did not take the descriptor and the attributes.
+    #[error("cannot pass connection to service: {}", errno_text(*.0))]
+    Send(Errno),
+}
+
+impl PassError {
+    /// The text of the warning; `service` is the path below the queue directory
+    /// (`private/smtpd`).
+    pub fn text(&self, service: &str) -> String {
+        let (problem, errno) = match *self {
+            PassError::Busy => ("cannot connect to", Errno::EAGAIN),
+            PassError::Connect(errno) => ("cannot connect to", errno),
+            PassError::Send(errno) => ("cannot pass connection to", errno),
+        };
+        format!("{problem} service {service}: {}", errno_text(errno))
+    }
+}
+
+/// What to send along with the client's descriptor: the one byte that carries it, then the
+/// attribute list. IPv4-mapped addresses become plain IPv4, because smtpd would log them as
+/// they are and match no table with them.
+pub fn encode(client: SocketAddr, server: SocketAddr) -> Vec<u8> {
+    let mut list = AttrWriter::new();
+    list.address("client_address", client.ip().to_canonical())
+        .long("client_port", u64::from(client.port()))
+        .address("server_address", server.ip().to_canonical())
+        .long("server_port", u64::from(server.port()))
+        .end();
+    let list = list.into_bytes();
+    let mut payload = Vec::with_capacity(1 + list.len());
+    payload.push(0);
+    payload.extend_from_slice(&list);
+    payload
+}
+
+/// Hands `client` to the service that listens at `path` (relative to the queue directory, so
+/// that it holds in a jail too), without ever waiting.
+///
+/// The returned connection becomes readable (end of file) when the receiver has taken
+/// everything. Until then keep the client's descriptor open, but neither read nor write it:
+/// it is the receiver's.
+///
+/// # Errors
+/// See [`PassError`]; the caller still owns the client then.
+pub fn connect_and_send(
+    path: &Path,
+    client: BorrowedFd<'_>,
+    payload: &[u8],
+) -> Result<OwnedFd, PassError> {
+    let channel = open(path).map_err(|errno| match errno {
+        Errno::EAGAIN => PassError::Busy,
+        errno => PassError::Connect(errno),
+    })?;
+    let descriptors = [client.as_raw_fd()];
+    let sent = sendmsg::<UnixAddr>(
+        channel.as_raw_fd(),
+        &[IoSlice::new(payload)],
+        &[ControlMessage::ScmRights(&descriptors)],
+        MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
+        None,
+    )
+    .map_err(PassError::Send)?;
+    // A list this short goes into an empty socket buffer whole or not at all; should it ever
+    // be cut, the receiver must not wait for a rest that never comes.
+    if sent == payload.len() { Ok(channel) } else { Err(PassError::Send(Errno::EMSGSIZE)) }
+}
+
+fn open(path: &Path) -> Result<OwnedFd, Errno> {
+    let address = UnixAddr::new(path)?;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let channel = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(channel.as_raw_fd(), &address)?;
+    Ok(channel)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::{IoSliceMut, Read, Write};
+    use std::os::fd::{AsFd, RawFd};
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::path::PathBuf;
+
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+    use nix::sys::socket::{Backlog, ControlMessageOwned, bind, listen, recvmsg};
+
+    use super::*;
+    use crate::sys::adopt;
+
+    const WORKED_EXAMPLE: &[u8] = b"client_address\x00127.1.2.3\0client_port\x0059313\0\
+        server_address\x00127.0.0.1\0server_port\x0012025\0\0";
+
+    struct Socket(PathBuf);
+
+    impl Socket {
+        fn new(name: &str) -> Socket {
+            let name = format!("gatepost-pass-{}-{name}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            fs::remove_file(&path).ok();
+            Socket(path)
+        }
+    }
+
+    impl Drop for Socket {
+        fn drop(&mut self) {
+            fs::remove_file(&self.0).ok();
+        }
+    }
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn receive(channel: &UnixStream) -> Option<RawFd> {
+        let mut byte = [1];
+        let mut space = nix::cmsg_space!(RawFd);
+        let mut slices = [IoSliceMut::new(&mut byte)];
+        let flags = MsgFlags::empty();
+        let message =
+            recvmsg::<UnixAddr>(channel.as_raw_fd(), &mut slices, Some(&mut space), flags).unwrap();
+        assert_eq!(message.bytes, 1);
+        message.cmsgs().unwrap().find_map(|control| match control {
+            ControlMessageOwned::ScmRights(descriptors) => descriptors.first().copied(),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn payload_is_a_byte_and_the_worked_example() {
+        let payload = encode(address("127.1.2.3:59313"), address("127.0.0.1:12025"));
+        assert_eq!(payload.split_first(), Some((&0, WORKED_EXAMPLE)));
+        assert_eq!(WORKED_EXAMPLE.len(), 87);
+    }
+
+    #[test]
+    fn payload_has_plain_addresses() {
+        let payload = encode(address("[::ffff:192.0.2.65]:1"), address("[2001:db8::19]:25"));
+        assert_eq!(
+            payload,
+            b"\0client_address\x00192.0.2.65\0client_port\x001\0\
+              server_address\x002001:db8::19\0server_port\x0025\0\0"
+        );
+    }
+
+    #[test]
+    fn receiver_gets_the_descriptor_and_the_list() {
+        let socket = Socket::new("whole");
+        let listener = UnixListener::bind(&socket.0).unwrap();
+        let (mut client, ours) = UnixStream::pair().unwrap();
+        let payload = encode(address("127.1.2.3:59313"), address("127.0.0.1:12025"));
+        let channel = connect_and_send(&socket.0, ours.as_fd(), &payload).unwrap();
+        let flags = FdFlag::from_bits_retain(fcntl(&channel, FcntlArg::F_GETFD).unwrap());
+        assert!(flags.contains(FdFlag::FD_CLOEXEC));
+        drop(ours);
+
+        // As smtpd does: one byte with the descriptor first, then the list.
+        let (mut accepted, _) = listener.accept().unwrap();
+        let passed = adopt(receive(&accepted).unwrap()).unwrap();
+        let mut list = [0; WORKED_EXAMPLE.len()];
+        accepted.read_exact(&mut list).unwrap();
+        assert_eq!(list, WORKED_EXAMPLE);
+
+        let mut passed = UnixStream::from(passed);
+        passed.write_all(b"220 ").unwrap();
+        let mut greeting = [0; 4];
+        client.read_exact(&mut greeting).unwrap();
+        assert_eq!(&greeting, b"220 ");
+
+        let mut channel = UnixStream::from(channel);
+        assert!(channel.read(&mut [0]).is_err(), "nothing to read before the receiver closes");
+        drop(accepted);
+        assert_eq!(channel.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn connect_errors_have_postfix_texts() {
+        let socket = Socket::new("errors");
+        let (client, _peer) = UnixStream::pair().unwrap();
+        let error = connect_and_send(&socket.0, client.as_fd(), b"\0\0").unwrap_err();
+        assert_eq!(error, PassError::Connect(Errno::ENOENT));
+        assert_eq!(
+            error.text("private/smtpd"),
+            "cannot connect to service private/smtpd: No such file or directory"
+        );
+
+        drop(UnixListener::bind(&socket.0).unwrap());
+        let error = connect_and_send(&socket.0, client.as_fd(), b"\0\0").unwrap_err();
+        assert_eq!(
+            error.text("private/smtpd"),
+            "cannot connect to service private/smtpd: Connection refused"
+        );
+        assert_eq!(
+            PassError::Send(Errno::EPIPE).text("private/smtpd"),
+            "cannot pass connection to service private/smtpd: Broken pipe"
+        );
+
+        let long = PathBuf::from("x".repeat(200));
+        let error = connect_and_send(&long, client.as_fd(), b"\0\0").unwrap_err();
+        assert_eq!(error, PassError::Connect(Errno::ENAMETOOLONG));
+    }
+
+    #[test]
+    fn a_full_listen_queue_is_busy() {
+        let socket = Socket::new("busy");
+        let listener =
+            super::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+                .unwrap();
+        bind(listener.as_raw_fd(), &UnixAddr::new(&socket.0).unwrap()).unwrap();
+        listen(&listener, Backlog::new(0).unwrap()).unwrap();
+        let (client, _peer) = UnixStream::pair().unwrap();
+        let waiting = connect_and_send(&socket.0, client.as_fd(), b"\0\0").unwrap();
+        let error = connect_and_send(&socket.0, client.as_fd(), b"\0\0").unwrap_err();
+        assert_eq!(error, PassError::Busy);
+        assert_eq!(
+            error.text("private/smtpd"),
+            "cannot connect to service private/smtpd: Resource temporarily unavailable"
+        );
+        drop(waiting);
+    }
+}
