@@ -1,0 +1,329 @@
+//! The log of one process: settings, socket, and the count of what could not be logged.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use syslog::Facility;
+use thiserror::Error;
+
+use super::record::{Form, Header, Program, Stamp, Utf8Filter, format_record};
+use super::sink::Sink;
+use crate::postfix::message::Level;
+use crate::screen::test_set::UnixTime;
+use crate::sys::local_time;
+
+/// Which log service takes the records.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Destination {
+    /// The system's log daemon, at `/dev/log` (main.cf: maillog_file is empty).
+    Syslog,
+    /// postlogd(8), at the absolute path `$queue_directory/public/$postlog_service_name`.
+    Postlog(PathBuf),
+}
+
+impl Destination {
+    /// Where the service's socket may be found. In the jail the absolute path of postlogd's
+    /// does not exist, but the working directory is the queue directory, inside as outside.
+    fn paths(&self) -> Vec<PathBuf> {
+        match self {
+            Destination::Syslog => vec![PathBuf::from("/dev/log")],
+            Destination::Postlog(path) => {
+                let mut paths = vec![path.clone()];
+                let directory = path.parent().and_then(Path::file_name);
+                if let (Some(directory), Some(name)) = (directory, path.file_name()) {
+                    paths.push(Path::new(directory).join(name));
+                }
+                paths
+            }
+        }
+    }
+}
+
+/// How to log.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// main.cf: syslog_name; the part of the ident before `/postscreen`.
+    pub syslog_name: String,
+    /// main.cf: syslog_facility; see [`parse_facility`].
+    pub facility: Facility,
+    /// Where to.
+    pub destination: Destination,
+    /// main.cf: myhostname; only postlogd is told.
+    pub hostname: String,
+    /// How often `-v` was given: 1 shows debug records, 2 those of libraries and trace records.
+    pub verbose: u8,
+    /// Follows main.cf: smtputf8_enable.
+    pub utf8: Utf8Filter,
+}
+
+impl Config {
+    /// What the environment says, for the time before main.cf is read: `POSTLOG_SERVICE`,
+    /// `POSTLOG_HOSTNAME`, `MAIL_LOGTAG` and `MAIL_VERBOSE`.
+    pub fn from_environment(lookup: impl Fn(&str) -> Option<OsString>) -> Config {
+        let text = |name| lookup(name).map(|value| value.to_string_lossy().into_owned());
+        let own_name = || nix::unistd::gethostname().ok().map(|n| n.to_string_lossy().into_owned());
+        Config {
+            syslog_name: text("MAIL_LOGTAG").unwrap_or_else(|| "postfix".into()),
+            facility: Facility::LOG_MAIL,
+            destination: match lookup("POSTLOG_SERVICE") {
+                Some(path) => Destination::Postlog(path.into()),
+                None => Destination::Syslog,
+            },
+            hostname: text("POSTLOG_HOSTNAME").or_else(own_name).unwrap_or_default(),
+            verbose: u8::from(lookup("MAIL_VERBOSE").is_some()),
+            utf8: Utf8Filter::AsciiOnly,
+        }
+    }
+}
+
+/// A name that is none of a syslog facility. The text fits behind
+/// `file CONF/main.cf: parameter syslog_facility: `.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("unrecognized value: {0}")]
+pub struct UnknownFacility(
+    /// The name.
+    pub String,
+);
+
+/// The facility for a value of main.cf's syslog_facility.
+///
+/// # Errors
+/// Any other name than those of syslog.conf(5), in lower case.
+pub fn parse_facility(name: &str) -> Result<Facility, UnknownFacility> {
+    // The syslog crate knows more names and spellings than Postfix takes.
+    const NAMES: [&str; 20] = [
+        "auth", "authpriv", "cron", "daemon", "ftp", "kern", "lpr", "mail", "news", "syslog",
+        "user", "uucp", "local0", "local1", "local2", "local3", "local4", "local5", "local6",
+        "local7",
+    ];
+    let known = NAMES.contains(&name).then(|| name.parse().ok()).flatten();
+    known.ok_or_else(|| UnknownFacility(name.to_owned()))
+}
+
+/// When a record is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// For the stamp.
+    pub wall: UnixTime,
+    /// For pauses between attempts to reach the log service.
+    pub mono: Instant,
+}
+
+/// The log of one process.
+#[derive(Debug)]
+pub struct Journal {
+    /// None before the first configuration: then standard error is all there is.
+    config: Option<Config>,
+    sink: Sink,
+    stamp: Stamp,
+    pid: u32,
+    stderr: bool,
+    /// Records that were lost since the last one that was not.
+    lost: u64,
+    buffer: Vec<u8>,
+}
+
+impl Journal {
+    /// Not configured.
+    pub const fn new() -> Journal {
+        Journal {
+            config: None,
+            sink: Sink::closed(),
+            stamp: Stamp::new(),
+            pid: 0,
+            stderr: false,
+            lost: 0,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Logs as `config` says from now on; the socket is opened, the time zone loaded and the
+    /// process id noted, none of which has to work again after the jail.
+    pub fn configure(&mut self, config: Config, moment: Moment) {
+        self.sink = Sink::open(config.destination.paths(), moment.mono);
+        self.stamp.set(moment.wall, local_time);
+        self.config = Some(config);
+        self.renew_pid();
+    }
+
+    /// Takes the id of the current process, after a fork.
+    pub fn renew_pid(&mut self) {
+        self.pid = std::process::id();
+    }
+
+    /// Whether records go to standard error too.
+    pub fn set_stderr(&mut self, on: bool) {
+        self.stderr = on;
+    }
+
+    /// Logs one record. What cannot be logged is counted, and told when logging works again.
+    pub fn write(&mut self, moment: Moment, program: Program, level: Level, text: &[u8]) {
+        if self.stderr || self.config.is_none() {
+            self.write_stderr(program, level, text);
+        }
+        let Some(config) = &self.config else { return };
+        self.stamp.set(moment.wall, local_time);
+        let header = Header {
+            form: match config.destination {
+                Destination::Syslog => Form::Syslog(config.facility),
+                Destination::Postlog(_) => Form::Postlog { host: &config.hostname },
+            },
+            stamp: &self.stamp,
+            syslog_name: &config.syslog_name,
+            program,
+            pid: self.pid,
+            filter: config.utf8,
+        };
+        if self.lost > 0 && self.sink.ready(moment.mono) {
+            let report = format!("{} log records lost while the log service was away", self.lost);
+            let header = Header { program: Program::Postscreen, ..header };
+            format_record(&mut self.buffer, &header, Level::Warning, report.as_bytes());
+            if !self.sink.send(&mut self.buffer, moment.mono) {
+                self.lost += 1;
+                return;
+            }
+            self.lost = 0;
+        }
+        format_record(&mut self.buffer, &header, level, text);
+        if !self.sink.send(&mut self.buffer, moment.mono) {
+            self.lost += 1;
+        }
+    }
+
+    fn write_stderr(&mut self, program: Program, level: Level, text: &[u8]) {
+        let header = Header {
+            form: Form::Terminal,
+            stamp: &self.stamp,
+            syslog_name: "",
+            program,
+            pid: self.pid,
+            filter: self.config.as_ref().map_or(Utf8Filter::ValidUtf8, |config| config.utf8),
+        };
+        format_record(&mut self.buffer, &header, level, text);
+        // Nowhere is left to complain to.
+        std::io::stderr().write_all(&self.buffer).ok();
+    }
+}
+
+impl Default for Journal {
+    fn default() -> Journal {
+        Journal::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::sink::tests::{SocketPath, next_record};
+    use super::*;
+
+    fn config(path: &Path) -> Config {
+        Config {
+            syslog_name: "postfix/mx25".into(),
+            facility: Facility::LOG_MAIL,
+            destination: Destination::Postlog(path.to_owned()),
+            hostname: "mx.example.com".into(),
+            verbose: 0,
+            utf8: Utf8Filter::AsciiOnly,
+        }
+    }
+
+    fn at(start: Instant, seconds: u64) -> Moment {
+        Moment { wall: UnixTime(1000 + seconds), mono: start + Duration::from_secs(seconds) }
+    }
+
+    /// What comes after the stamp, which depends on the time zone.
+    fn next_text(service: &std::os::unix::net::UnixDatagram) -> Option<String> {
+        next_record(service).map(|record| record[16..].to_owned())
+    }
+
+    #[test]
+    fn records_carry_name_and_pid() {
+        let path = SocketPath::new("ident");
+        let service = path.bind();
+        let start = Instant::now();
+        let mut journal = Journal::new();
+        journal.configure(config(&path.0), at(start, 0));
+        journal.write(at(start, 0), Program::Postscreen, Level::Info, b"x");
+        journal.write(at(start, 0), Program::Dnsblog, Level::Warning, b"y");
+        let pid = std::process::id();
+        assert_eq!(next_text(&service), Some(format!("mx postfix/mx25/postscreen[{pid}]: x")));
+        assert_eq!(
+            next_text(&service),
+            Some(format!("mx postfix/mx25/dnsblog[{pid}]: warning: y"))
+        );
+    }
+
+    #[test]
+    fn lost_records_are_counted_and_told() {
+        let path = SocketPath::new("lost");
+        let start = Instant::now();
+        let mut journal = Journal::new();
+        journal.configure(config(&path.0), at(start, 0));
+        for second in [0, 1, 2] {
+            journal.write(at(start, second), Program::Dnsblog, Level::Info, b"x");
+        }
+        assert_eq!(journal.lost, 3);
+        let service = path.bind();
+        journal.write(at(start, 3), Program::Dnsblog, Level::Info, b"back");
+        journal.write(at(start, 3), Program::Postscreen, Level::Info, b"again");
+        let pid = std::process::id();
+        for text in [
+            format!(
+                "postscreen[{pid}]: warning: 3 log records lost while the log service was away"
+            ),
+            format!("dnsblog[{pid}]: back"),
+            format!("postscreen[{pid}]: again"),
+        ] {
+            assert_eq!(next_text(&service), Some(format!("mx postfix/mx25/{text}")));
+        }
+        assert_eq!(next_record(&service), None);
+    }
+
+    #[test]
+    fn a_new_configuration_opens_another_socket() {
+        let (one, two) = (SocketPath::new("one"), SocketPath::new("two"));
+        let (old, new) = (one.bind(), two.bind());
+        let start = Instant::now();
+        let mut journal = Journal::new();
+        journal.configure(config(&one.0), at(start, 0));
+        journal.configure(config(&two.0), at(start, 0));
+        journal.write(at(start, 0), Program::Postscreen, Level::Info, b"x");
+        assert_eq!(next_record(&old), None);
+        assert!(next_record(&new).is_some());
+    }
+
+    #[test]
+    fn early_configuration_follows_the_environment() {
+        let early = Config::from_environment(|name| match name {
+            "POSTLOG_SERVICE" => Some("/var/spool/postfix/public/postlog".into()),
+            "POSTLOG_HOSTNAME" => Some("mx.example.com".into()),
+            "MAIL_LOGTAG" => Some("postfix-in".into()),
+            _ => None,
+        });
+        assert_eq!(early.syslog_name, "postfix-in");
+        assert_eq!(early.hostname, "mx.example.com");
+        assert_eq!(early.verbose, 0);
+        assert_eq!(
+            early.destination.paths(),
+            [Path::new("/var/spool/postfix/public/postlog"), Path::new("public/postlog")]
+        );
+        let bare = Config::from_environment(|_| None);
+        assert_eq!(bare.syslog_name, "postfix");
+        assert_eq!(bare.destination, Destination::Syslog);
+        assert_eq!(bare.destination.paths(), [Path::new("/dev/log")]);
+    }
+
+    #[test]
+    fn facilities() {
+        assert_eq!(parse_facility("mail").unwrap() as u16, 2 << 3);
+        assert_eq!(parse_facility("local7").unwrap() as u16, 23 << 3);
+        for bad in ["", "MAIL", "log_mail", "ntp", "security", "local8", "foo"] {
+            let error = parse_facility(bad).unwrap_err();
+            assert_eq!(error.to_string(), format!("unrecognized value: {bad}"));
+        }
+    }
+}
