@@ -1,0 +1,319 @@
+//! The loop's side of the cache.
+//!
+//! A look-up asks, in this order: the verdicts not written yet, the memory of recent ones,
+//! the file. The file is shared with other processes (a draining worker, other listeners),
+//! so the memory must not hide what they write. It may answer only with a record that
+//! leaves nothing to do: every enabled test passed and still valid. Such a record cannot
+//! be made worse by a newer one, because a verdict is only stored after a pass and keeps
+//! the stamps of tests that were not due; and one that would be better changes nothing for
+//! the client. What the memory would hide is a removal by hand, hence [`MEMORY_SPAN`]. Only
+//! if the file cannot be read, the memory answers whatever its age.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::cleanup::{Cleanup, Policy};
+use super::clock::{Clock, Moment, SystemClock};
+use super::mailbox::{Mailbox, Store};
+use super::recent::{Recent, Remembered};
+use super::sqlite::{Fault, Opened, Reader};
+use super::storage::{File, Storage};
+use super::throttle::Throttle;
+use super::unwritten::Unwritten;
+use super::watchdog::Watchdog;
+use super::writer::Writer;
+use crate::screen::test_set::{CacheRecord, TestSet};
+
+/// For how long the memory answers instead of the file.
+const MEMORY_SPAN: Duration = Duration::from_secs(10);
+/// For how long the exit of the process may wait for the disk.
+const CLOSE_SPAN: Duration = Duration::from_secs(3);
+/// The log of the database may grow to this size when a reader keeps it from being emptied.
+const LOG_LIMIT: u64 = 64 * 1024 * 1024;
+const STACK: usize = 512 * 1024;
+
+/// The answer to a look-up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Cached {
+    /// What is known about the client.
+    Found(CacheRecord),
+    /// Nothing is known.
+    NotFound,
+    /// The file could not be read, for this reason.
+    Failed(String),
+}
+
+/// What the loop has to know about the storage thread.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CacheEvent {
+    /// The file is damaged (this is what SQLite says about it). The cache goes on in memory;
+    /// the file should be set aside for the next process.
+    Damaged(String),
+}
+
+/// How the cache works.
+#[derive(Clone, Debug)]
+pub struct CacheOptions {
+    /// The name for log lines, for example `sqlite:/var/lib/postfix/postscreen_cache.sqlite`.
+    pub name: String,
+    /// The tests that are enabled.
+    pub enabled: TestSet,
+    /// How long expired records are kept (main.cf: `postscreen_cache_retention_time`).
+    pub retention: Duration,
+    /// Between two clean-ups; `None` for never (main.cf: `postscreen_cache_cleanup_interval`,
+    /// where 0 is never).
+    pub cleanup_interval: Option<Duration>,
+    /// The largest number of records in the file; `None` for any (gatepost.cf:
+    /// `cache_max_entries`).
+    pub max_entries: Option<u64>,
+    /// Recent verdicts kept in memory beside a file.
+    pub recent_entries: usize,
+    /// Verdicts kept in memory when there is no usable file.
+    pub memory_entries: usize,
+    /// Verdicts that may wait for the disk.
+    pub unwritten_entries: usize,
+}
+
+impl CacheOptions {
+    /// postscreen's defaults, for a cache that is called `name` in log lines.
+    pub fn new(name: impl Into<String>, enabled: TestSet) -> CacheOptions {
+        CacheOptions {
+            name: name.into(),
+            enabled,
+            retention: Duration::from_secs(7 * 24 * 3_600),
+            cleanup_interval: Some(Duration::from_secs(12 * 3_600)),
+            max_entries: None,
+            recent_entries: 20_000,
+            memory_entries: 100_000,
+            unwritten_entries: 50_000,
+        }
+    }
+}
+
+enum Mode {
+    Off,
+    Memory,
+    File { reader: Reader, unwritten: Unwritten },
+}
+
+/// The loop's handle of the cache, and of the storage thread.
+pub struct Cache {
+    mode: Mode,
+    recent: Recent,
+    options: CacheOptions,
+    mailbox: Arc<Mailbox>,
+    clock: Arc<dyn Clock>,
+    next_seq: u64,
+    lost: Throttle,
+    ended: mpsc::Receiver<()>,
+}
+
+impl Cache {
+    /// A cache in the file `opened`. Starts the storage thread, so it is for after the last
+    /// change of privileges. `wake` is called from either thread when [`Cache::events`] has
+    /// something.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn start(
+        opened: Opened,
+        options: CacheOptions,
+        watchdog: Option<Watchdog>,
+        wake: Box<dyn Fn() + Send + Sync>,
+    ) -> io::Result<Cache> {
+        let Opened { reader, writer, .. } = opened;
+        let policy = Policy {
+            name: options.name.clone(),
+            enabled: options.enabled,
+            retention: options.retention,
+            interval: options.cleanup_interval,
+            max_entries: options.max_entries,
+        };
+        let file = File::new(Writer::new(writer, LOG_LIMIT), Cleanup::new(policy));
+        let mode = Mode::File { reader, unwritten: Unwritten::default() };
+        Cache::with_thread(mode, Some(file), options, watchdog, wake, Arc::new(SystemClock))
+    }
+
+    /// A cache without a file: it forgets everything with the process.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn in_memory(options: CacheOptions, watchdog: Option<Watchdog>) -> io::Result<Cache> {
+        let clock = Arc::new(SystemClock);
+        Cache::with_thread(Mode::Memory, None, options, watchdog, Box::new(|| ()), clock)
+    }
+
+    /// No cache: nothing is found and nothing kept (main.cf: `postscreen_cache_map =`). There
+    /// is a storage thread all the same, for the watchdog.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn none(watchdog: Option<Watchdog>) -> io::Result<Cache> {
+        let options = CacheOptions::new("", TestSet::EMPTY);
+        let clock = Arc::new(SystemClock);
+        Cache::with_thread(Mode::Off, None, options, watchdog, Box::new(|| ()), clock)
+    }
+
+    fn with_thread(
+        mode: Mode,
+        file: Option<File>,
+        options: CacheOptions,
+        watchdog: Option<Watchdog>,
+        wake: Box<dyn Fn() + Send + Sync>,
+        clock: Arc<dyn Clock>,
+    ) -> io::Result<Cache> {
+        let mailbox = Arc::new(Mailbox::new(options.unwritten_entries, wake));
+        let storage = Storage {
+            name: options.name.clone(),
+            mailbox: Arc::clone(&mailbox),
+            clock: Arc::clone(&clock),
+            watchdog,
+            file,
+        };
+        let (end, ended) = mpsc::channel();
+        thread::Builder::new().name("storage".to_owned()).stack_size(STACK).spawn(move || {
+            storage.run();
+            // Nobody listens if the cache was dropped without being closed.
+            let _ = end.send(());
+        })?;
+        let recent = Recent::new(match mode {
+            Mode::Memory => options.memory_entries,
+            _ => options.recent_entries,
+        });
+        Ok(Cache {
+            mode,
+            recent,
+            options,
+            mailbox,
+            clock,
+            next_seq: 1,
+            lost: Throttle::default(),
+            ended,
+        })
+    }
+
+    /// What is known about `address`.
+    pub fn lookup(&mut self, address: IpAddr) -> Cached {
+        let now = self.clock.now();
+        let remembered = match &mut self.mode {
+            Mode::Off => return Cached::NotFound,
+            Mode::Memory => return found(self.recent.get(address)),
+            Mode::File { unwritten, .. } => {
+                unwritten.settle(self.mailbox.written());
+                if let Some(record) = unwritten.get(address) {
+                    return Cached::Found(record);
+                }
+                self.recent.get(address)
+            }
+        };
+        if let Some(remembered) = remembered
+            && self.leaves_nothing_to_do(&remembered, now)
+        {
+            return Cached::Found(remembered.record);
+        }
+        let Mode::File { reader, .. } = &self.mode else { return Cached::NotFound };
+        match reader.lookup(address) {
+            Ok(Some(record)) => {
+                self.recent.insert(address, record, now.mono);
+                Cached::Found(record)
+            }
+            Ok(None) => {
+                self.recent.remove(address);
+                Cached::NotFound
+            }
+            Err(Fault::Damaged(text)) => {
+                self.mailbox.report_damage(text);
+                self.go_on_in_memory();
+                found(remembered)
+            }
+            Err(fault) => match remembered {
+                Some(remembered) => Cached::Found(remembered.record),
+                None => Cached::Failed(fault.to_string()),
+            },
+        }
+    }
+
+    /// Remembers `record` about `address`, and has it written soon.
+    pub fn store(&mut self, address: IpAddr, record: CacheRecord) {
+        if matches!(self.mode, Mode::Off) {
+            return;
+        }
+        let now = Instant::now();
+        self.recent.insert(address, record, now);
+        let Mode::File { unwritten, .. } = &mut self.mode else { return };
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        unwritten.insert(seq, address, record);
+        if let Some(dropped) = self.mailbox.push(Store { seq, address, record, at: now }) {
+            unwritten.settle(dropped);
+            if let Some(count) = self.lost.note(1, now) {
+                log::warn!(
+                    "cache {}: too many verdicts wait for the disk; {count} are lost",
+                    self.options.name
+                );
+            }
+        }
+        unwritten.settle(self.mailbox.written());
+    }
+
+    /// What has happened since the last call.
+    pub fn events(&mut self) -> Vec<CacheEvent> {
+        let events = self.mailbox.take_events();
+        if self.mailbox.is_damaged() {
+            self.go_on_in_memory();
+        }
+        events
+    }
+
+    /// Writes and syncs what is not written yet, and ends the storage thread. Waits for that
+    /// for three seconds at most, then leaves the thread to itself.
+    pub fn flush_and_close(self) {
+        self.mailbox.close(Instant::now() + CLOSE_SPAN);
+        if self.ended.recv_timeout(CLOSE_SPAN).is_err() {
+            let count = self.mailbox.waiting().count;
+            if count > 0 {
+                log::warn!(
+                    "cache {}: the disk is too slow; {count} verdicts may be lost at exit",
+                    self.options.name
+                );
+            }
+        }
+    }
+
+    fn leaves_nothing_to_do(&self, remembered: &Remembered, now: Moment) -> bool {
+        now.mono.saturating_duration_since(remembered.since) < MEMORY_SPAN
+            && !self.options.enabled.iter().any(|test| remembered.record[test].is_due(now.wall))
+    }
+
+    fn go_on_in_memory(&mut self) {
+        if matches!(self.mode, Mode::File { .. }) {
+            self.mode = Mode::Memory;
+            self.recent.resize(self.options.memory_entries);
+        }
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        // Without effect after flush_and_close; otherwise the thread writes what it has,
+        // and nobody waits for it.
+        self.mailbox.close(Instant::now() + CLOSE_SPAN);
+    }
+}
+
+impl std::fmt::Debug for Cache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cache").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+fn found(remembered: Option<Remembered>) -> Cached {
+    remembered.map_or(Cached::NotFound, |remembered| Cached::Found(remembered.record))
+}
+
+#[cfg(test)]
+#[path = "front_tests.rs"]
+mod tests;

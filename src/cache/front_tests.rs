@@ -1,0 +1,205 @@
+//! Tests of the loop's handle, with a real storage thread where one is needed.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+use crate::cache::record;
+use crate::cache::sqlite::{OpenOptions, connect, open};
+use crate::cache::test_dir::TestDir;
+use crate::cache::watchdog::Heartbeat;
+use crate::screen::test_set::Test;
+
+struct SetClock(Mutex<Moment>);
+
+impl SetClock {
+    fn new() -> Arc<SetClock> {
+        Arc::new(SetClock(Mutex::new(SystemClock.now())))
+    }
+
+    fn pass(&self, span: Duration) {
+        let mut moment = self.0.lock().unwrap();
+        moment.mono += span;
+        moment.wall = moment.wall.plus(span);
+    }
+}
+
+impl Clock for SetClock {
+    fn now(&self) -> Moment {
+        *self.0.lock().unwrap()
+    }
+}
+
+fn address(n: u32) -> IpAddr {
+    IpAddr::V4(n.into())
+}
+
+fn options() -> CacheOptions {
+    CacheOptions::new("sqlite:c", TestSet::EMPTY.with(Test::Pregreet))
+}
+
+fn start(path: &Path) -> Cache {
+    let opened = open(path, &OpenOptions::default()).unwrap();
+    Cache::start(opened, options(), None, Box::new(|| ())).unwrap()
+}
+
+fn until(seconds: u64) -> CacheRecord {
+    record::parse(&seconds.to_string())
+}
+
+fn wait_for(what: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !what() {
+        assert!(Instant::now() < deadline, "it does not happen");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_verdict_is_found_at_once_and_by_the_next_process() {
+    let dir = TestDir::new();
+    let mut cache = start(&dir.file("c"));
+    assert_eq!(cache.lookup(address(1)), Cached::NotFound);
+    cache.store(address(1), until(5));
+    assert_eq!(cache.lookup(address(1)), Cached::Found(until(5)));
+    cache.store(address(1), until(6));
+    assert_eq!(cache.lookup(address(1)), Cached::Found(until(6)));
+    cache.flush_and_close();
+    let mut next = start(&dir.file("c"));
+    assert_eq!(next.lookup(address(1)), Cached::Found(until(6)));
+}
+
+#[test]
+fn another_process_sees_a_verdict_without_a_close() {
+    let dir = TestDir::new();
+    let mut cache = start(&dir.file("c"));
+    cache.store(address(1), until(5));
+    let other = open(&dir.file("c"), &OpenOptions::default()).unwrap();
+    wait_for(|| other.reader.lookup(address(1)).unwrap().is_some());
+    wait_for(|| cache.mailbox.waiting().count == 0);
+    assert_eq!(cache.lookup(address(1)), Cached::Found(until(5)));
+    let Mode::File { unwritten, .. } = &cache.mode else { panic!("a file") };
+    assert_eq!(unwritten.get(address(1)), None, "it is read from the file by now");
+}
+
+#[test]
+fn newer_verdicts_of_others_count_and_valid_ones_come_from_memory() {
+    let dir = TestDir::new();
+    let opened = open(&dir.file("c"), &OpenOptions::default()).unwrap();
+    let Opened { reader, writer, .. } = opened;
+    let clock = SetClock::new();
+    let mode = Mode::File { reader, unwritten: Unwritten::default() };
+    let mut cache =
+        Cache::with_thread(mode, None, options(), None, Box::new(|| ()), clock.clone()).unwrap();
+    let other = |text: &str| {
+        let sql =
+            format!("INSERT OR REPLACE INTO verdict VALUES (x'00000001', {text}, 1, 1, 1, 1)");
+        writer.execute_batch(&sql).unwrap();
+    };
+    other("5");
+    assert_eq!(cache.lookup(address(1)), Cached::Found(until(5)));
+    let end = clock.now().wall.plus(Duration::from_secs(5));
+    other(&end.0.to_string());
+    assert_eq!(cache.lookup(address(1)), Cached::Found(until(end.0)), "the old one had expired");
+    writer.execute_batch("DELETE FROM verdict").unwrap();
+    assert_eq!(cache.lookup(address(1)), Cached::Found(until(end.0)), "from memory");
+    clock.pass(Duration::from_secs(6));
+    assert_eq!(cache.lookup(address(1)), Cached::NotFound, "expired, so the file is asked");
+
+    other("4000000000");
+    assert_eq!(cache.lookup(address(1)), Cached::Found(until(4_000_000_000)));
+    writer.execute_batch("DELETE FROM verdict").unwrap();
+    clock.pass(MEMORY_SPAN);
+    assert_eq!(cache.lookup(address(1)), Cached::NotFound, "too old, so the file is asked");
+}
+
+#[test]
+fn damage_is_reported_once_and_the_memory_goes_on() {
+    let dir = TestDir::new();
+    let opened = open(&dir.file("c"), &OpenOptions::default()).unwrap();
+    let woken = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&woken);
+    let wake = Box::new(move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+    });
+    let mut cache = Cache::start(opened, options(), None, wake).unwrap();
+    cache.store(address(1), until(4_000_000_000));
+    wait_for(|| cache.mailbox.waiting().count == 0);
+    let other = connect(&dir.file("c"), Duration::from_secs(5)).unwrap();
+    other.execute_batch("DROP TABLE verdict").unwrap();
+    cache.store(address(2), until(6));
+    wait_for(|| woken.load(Ordering::SeqCst) == 1);
+    let events = cache.events();
+    assert!(matches!(events.as_slice(), [CacheEvent::Damaged(_)]), "{events:?}");
+    assert!(matches!(cache.mode, Mode::Memory));
+    for (n, seconds) in [(1, 4_000_000_000), (2, 6)] {
+        assert_eq!(cache.lookup(address(n)), Cached::Found(until(seconds)));
+    }
+    cache.store(address(3), until(7));
+    assert_eq!(cache.lookup(address(3)), Cached::Found(until(7)));
+    assert_eq!(cache.events(), []);
+    assert_eq!(woken.load(Ordering::SeqCst), 1);
+    cache.flush_and_close();
+}
+
+#[test]
+fn damage_that_a_look_up_finds_is_reported_too() {
+    let dir = TestDir::new();
+    let mut cache = start(&dir.file("c"));
+    let other = connect(&dir.file("c"), Duration::from_secs(5)).unwrap();
+    other.execute_batch("DROP TABLE verdict").unwrap();
+    assert_eq!(cache.lookup(address(1)), Cached::NotFound);
+    assert_eq!(cache.events().len(), 1);
+}
+
+#[test]
+fn without_a_cache_nothing_is_kept() {
+    let mut cache = Cache::none(None).unwrap();
+    cache.store(address(1), until(5));
+    assert_eq!(cache.lookup(address(1)), Cached::NotFound);
+    cache.flush_and_close();
+}
+
+#[test]
+fn a_memory_cache_keeps_what_it_has_room_for() {
+    let options = CacheOptions { memory_entries: 10, ..options() };
+    let mut cache = Cache::in_memory(options, None).unwrap();
+    for n in 0..100 {
+        cache.store(address(n), until(u64::from(n) + 2));
+    }
+    assert_eq!(cache.lookup(address(99)), Cached::Found(until(101)));
+    assert_eq!(cache.lookup(address(5)), Cached::NotFound);
+    cache.flush_and_close();
+}
+
+#[test]
+fn a_stuck_writer_costs_the_oldest_verdicts_only() {
+    let dir = TestDir::new();
+    let opened = open(&dir.file("c"), &OpenOptions::default()).unwrap();
+    let Opened { reader, .. } = opened;
+    let options = CacheOptions { unwritten_entries: 10, recent_entries: 2, ..options() };
+    let mode = Mode::File { reader, unwritten: Unwritten::default() };
+    let clock = Arc::new(SystemClock);
+    let mut cache = Cache::with_thread(mode, None, options, None, Box::new(|| ()), clock).unwrap();
+    for n in 0..100 {
+        cache.store(address(n), until(5));
+    }
+    assert_eq!(cache.mailbox.waiting().count, 10);
+    assert_eq!(cache.lookup(address(95)), Cached::Found(until(5)));
+    assert_eq!(cache.lookup(address(50)), Cached::NotFound);
+}
+
+#[test]
+fn the_watchdog_barks_without_a_cache() {
+    let heartbeat = Arc::new(Heartbeat::new());
+    let barks = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&barks);
+    let on_hang = Box::new(move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+    });
+    heartbeat.turn_begins();
+    let watchdog = Watchdog::new(Arc::clone(&heartbeat), Duration::from_millis(30), on_hang);
+    let _cache = Cache::none(Some(watchdog)).unwrap();
+    wait_for(|| barks.load(Ordering::SeqCst) == 1);
+}

@@ -1,0 +1,484 @@
+//! The SQLite file: opening it, its schema, and the loop's read connection.
+//!
+//! WAL mode, because nothing has to be opened or removed by name later: after chroot(2) the
+//! paths are gone. For the same reason both connections are opened together, the writing
+//! one makes one write (which creates the log, its index, and seeds SQLite's random
+//! numbers), and closing a connection never checkpoints or removes the log.
+//!
+//! A process must never open the database file by other means while SQLite has it open:
+//! closing any descriptor of it drops the POSIX locks of the whole process.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::net::IpAddr;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rusqlite::config::DbConfig;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior};
+
+use super::clock::wall_time;
+use super::filesystem::network_file_system;
+use super::record::{self, Columns, Key};
+use super::set_aside::set_aside;
+use crate::screen::test_set::CacheRecord;
+
+/// "GPv1" in the file's header: this is a verdict cache.
+const APPLICATION_ID: i64 = 0x4750_7631;
+/// The schema that this version writes. Later ones only add columns and tables, so that a
+/// file with a higher number can be used as it is.
+const SCHEMA_VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS verdict (
+        address      BLOB    NOT NULL PRIMARY KEY,
+        pregreet     INTEGER NOT NULL,
+        dnsbl        INTEGER NOT NULL,
+        pipelining   INTEGER NOT NULL,
+        non_smtp     INTEGER NOT NULL,
+        bare_newline INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS meta (name TEXT NOT NULL PRIMARY KEY, value) WITHOUT ROWID;";
+
+/// How long the loop may wait for a lock of another process. Readers in WAL mode do not
+/// wait for writers; this is for the moments of a recovery.
+const READ_LOCK_WAIT: Duration = Duration::from_millis(20);
+/// How long the storage thread waits inside SQLite for another process's commit.
+const WRITE_LOCK_WAIT: Duration = Duration::from_millis(500);
+
+/// Rows of `meta`.
+pub(super) mod meta {
+    pub const LAST_OPENED: &str = "last_opened";
+    pub const LAST_SYNC: &str = "last_sync";
+    pub const LAST_CLEANUP_COMPLETED: &str = "last_cleanup_completed";
+    pub const CLEANUP_CLAIMED: &str = "cleanup_claimed";
+    pub const IMPORT_FINISHED: &str = "import_finished";
+}
+
+/// How to open the file.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenOptions {
+    /// How long to wait for other processes that are opening or writing it.
+    pub lock_wait: Duration,
+}
+
+impl Default for OpenOptions {
+    fn default() -> OpenOptions {
+        OpenOptions { lock_wait: Duration::from_secs(5) }
+    }
+}
+
+/// An open file: a connection for each of the two threads.
+#[derive(Debug)]
+pub struct Opened {
+    pub(super) reader: Reader,
+    pub(super) writer: Connection,
+    /// The file did not exist, or was empty.
+    pub created: bool,
+    /// No import of an old cache has been completed into this file yet.
+    pub import_pending: bool,
+    /// Where a damaged or foreign file went that had this name before.
+    pub set_aside: Option<PathBuf>,
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file of another application, or not a database at all.
+    #[error("not a verdict cache: {0}")]
+    Foreign(String),
+    /// A verdict cache that cannot be read.
+    #[error("damaged: {0}")]
+    Damaged(String),
+    /// On a file system that several hosts share (its type).
+    #[error("on a network file system ({0})")]
+    NetworkFileSystem(String),
+    /// The file system or the file is read-only.
+    #[error("read-only: {0}")]
+    ReadOnly(String),
+    /// The disk or the quota is full.
+    #[error("no space left: {0}")]
+    NoSpace(String),
+    /// `mail_owner` may not read, write or create it.
+    #[error("{0}")]
+    Permission(String),
+    /// Anything else: a missing directory, an input/output error, a lock held for too long.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Opens the cache file `path`, creating it with mode 0600 if it does not exist.
+///
+/// Call it with the effective user id of `mail_owner`, before chroot(2).
+///
+/// # Errors
+/// See [`OpenError`]; none of them is a reason to stop the service.
+pub fn open(path: &Path, options: &OpenOptions) -> Result<Opened, OpenError> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if let Some(kind) = network_file_system(directory).map_err(from_io)? {
+        return Err(OpenError::NetworkFileSystem(kind));
+    }
+    create_private(path).map_err(from_io)?;
+    let deadline = Instant::now() + options.lock_wait;
+    loop {
+        match open_connections(path, options) {
+            // Two processes that change a new file to WAL mode at the same time can fail
+            // each other at once, whatever the busy time-out.
+            Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => return Err(from_sqlite(&error)),
+            Ok(result) => return result,
+        }
+    }
+}
+
+/// As [`open`], but moves a damaged or foreign file out of the way, with a warning, and
+/// starts with a fresh one.
+///
+/// # Errors
+/// Those of [`open`], and [`OpenError::Damaged`] if the file cannot be renamed.
+pub fn open_or_set_aside(path: &Path, options: &OpenOptions) -> Result<Opened, OpenError> {
+    let error = match open(path, options) {
+        Err(error @ (OpenError::Damaged(_) | OpenError::Foreign(_))) => error,
+        result => return result,
+    };
+    let target = set_aside(path).map_err(|reason| {
+        OpenError::Damaged(format!("{error}, and cannot be renamed: {reason}"))
+    })?;
+    log::warn!("cache file {} is {error}; it is now {}", path.display(), target.display());
+    let opened = open(path, options)?;
+    Ok(Opened { set_aside: Some(target), ..opened })
+}
+
+/// SQLite would create the file with a mode that depends on the umask, and gives its own
+/// mode to the log and the index.
+fn create_private(path: &Path) -> io::Result<()> {
+    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => file.set_permissions(fs::Permissions::from_mode(0o600)),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn open_connections(
+    path: &Path,
+    options: &OpenOptions,
+) -> rusqlite::Result<Result<Opened, OpenError>> {
+    let mut writer = connect(path, options.lock_wait)?;
+    let created = match identify(&writer)? {
+        Identity::Empty => true,
+        Identity::Cache => false,
+        Identity::Foreign(what) => return Ok(Err(OpenError::Foreign(what))),
+    };
+    let mode: String =
+        writer.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if !mode.eq_ignore_ascii_case("wal") {
+        return Ok(Err(OpenError::Other(format!("the journal mode stays {mode}"))));
+    }
+    writer.pragma_update(None, "synchronous", "normal")?;
+    // The storage thread checkpoints by itself, to see when that does not work.
+    writer.pragma_update(None, "wal_autocheckpoint", 0)?;
+    writer.pragma_update(None, "journal_size_limit", 8 * 1024 * 1024)?;
+    let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Somebody else may have been faster.
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version < SCHEMA_VERSION {
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    }
+    let opened = i64::try_from(wall_time().0).unwrap_or(i64::MAX);
+    set_meta(&transaction, meta::LAST_OPENED, opened)?;
+    let import_pending = get_meta(&transaction, meta::IMPORT_FINISHED)?.is_none();
+    transaction.commit()?;
+    writer.busy_timeout(WRITE_LOCK_WAIT)?;
+
+    let reader = Reader { connection: connect(path, options.lock_wait)? };
+    reader.connection.pragma_update(None, "query_only", true)?;
+    // The first read opens the log; it also shows whether the table is there.
+    reader.lookup_key(&Key::V4([0; 4]))?;
+    reader.connection.busy_timeout(READ_LOCK_WAIT)?;
+    Ok(Ok(Opened { reader, writer, created, import_pending, set_aside: None }))
+}
+
+/// A connection with the settings that every one has.
+pub(super) fn connect(path: &Path, lock_wait: Duration) -> rusqlite::Result<Connection> {
+    // No SQLITE_OPEN_CREATE: the file exists by now, with the right mode.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(lock_wait)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    // A mapped page of a damaged disk would kill the process by a signal. (This pragma
+    // answers, so that pragma_update would take it for a mistake.)
+    connection.execute_batch("PRAGMA mmap_size = 0")?;
+    Ok(connection)
+}
+
+enum Identity {
+    Empty,
+    Cache,
+    Foreign(String),
+}
+
+fn identify(connection: &Connection) -> rusqlite::Result<Identity> {
+    let id: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if id == APPLICATION_ID {
+        return Ok(Identity::Cache);
+    }
+    let objects: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(match (id, objects) {
+        (0, 0) => Identity::Empty,
+        _ => Identity::Foreign(format!("application_id {id}, {objects} tables and indexes")),
+    })
+}
+
+/// The loop's connection: short reads, each a transaction of its own, so that it never
+/// holds a snapshot that would stop checkpoints.
+#[derive(Debug)]
+pub(super) struct Reader {
+    connection: Connection,
+}
+
+impl Reader {
+    /// The verdict about `address` in the file, commits of other processes included.
+    pub fn lookup(&self, address: IpAddr) -> Result<Option<CacheRecord>, Fault> {
+        let columns = self.lookup_key(&Key::of(address)).map_err(Fault::from)?;
+        Ok(columns.map(record::from_columns))
+    }
+
+    fn lookup_key(&self, key: &Key) -> rusqlite::Result<Option<Columns>> {
+        self.connection
+            .prepare(
+                "SELECT pregreet, dnsbl, pipelining, non_smtp, bare_newline
+                 FROM verdict WHERE address = ?1",
+            )?
+            .query_row([key.bytes()], |row| columns_of(row, 0))
+            .optional()
+    }
+}
+
+/// The five integers of a row, from column `first` on. Whatever is no integer (another
+/// program wrote it) counts as disabled, as in postscreen's text.
+pub(super) fn columns_of(row: &Row<'_>, first: usize) -> rusqlite::Result<Columns> {
+    let mut columns = [1; 5];
+    for (index, column) in columns.iter_mut().enumerate() {
+        if let ValueRef::Integer(number) = row.get_ref(first + index)? {
+            *column = number;
+        }
+    }
+    Ok(columns)
+}
+
+/// The integer under `name` in `meta`.
+pub(super) fn get_meta(connection: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
+    let value = connection
+        .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| {
+            Ok(match row.get_ref(0)? {
+                ValueRef::Integer(number) => Some(number),
+                _ => None,
+            })
+        })
+        .optional()?;
+    Ok(value.flatten())
+}
+
+/// Sets the integer under `name` in `meta`.
+pub(super) fn set_meta(connection: &Connection, name: &str, value: i64) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT INTO meta (name, value) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (name, value),
+    )?;
+    Ok(())
+}
+
+/// What can go wrong with an open file, by what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// Another process holds the lock: again, soon.
+    #[error("{0}")]
+    Busy(String),
+    /// Disk full, input/output error and the like: again, later.
+    #[error("{0}")]
+    Disk(String),
+    /// The file is damaged or not ours any more: never again.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Fault {
+        let text = error.to_string();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Fault::Busy(text),
+            // A statement that worked when the file was opened is wrong now: the table is
+            // gone or another one.
+            Some(
+                ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::Unknown
+                | ErrorCode::SchemaChanged
+                | ErrorCode::ConstraintViolation,
+            ) => Fault::Damaged(text),
+            _ => Fault::Disk(text),
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+fn from_sqlite(error: &rusqlite::Error) -> OpenError {
+    let text = error.to_string();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::Foreign(text),
+        Some(
+            ErrorCode::DatabaseCorrupt
+            | ErrorCode::Unknown
+            | ErrorCode::SchemaChanged
+            | ErrorCode::ConstraintViolation,
+        ) => OpenError::Damaged(text),
+        Some(ErrorCode::DiskFull) => OpenError::NoSpace(text),
+        Some(ErrorCode::ReadOnly) => OpenError::ReadOnly(text),
+        Some(ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => OpenError::Permission(text),
+        _ => OpenError::Other(text),
+    }
+}
+
+fn from_io(error: io::Error) -> OpenError {
+    let text = error.to_string();
+    match error.kind() {
+        ErrorKind::PermissionDenied => OpenError::Permission(text),
+        ErrorKind::ReadOnlyFilesystem => OpenError::ReadOnly(text),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => OpenError::NoSpace(text),
+        _ => OpenError::Other(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::test_dir::TestDir;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    fn insert(opened: &Opened, address: [u8; 4], value: i64) {
+        opened
+            .writer
+            .execute(
+                "INSERT INTO verdict (address, pregreet, dnsbl, pipelining, non_smtp, bare_newline)
+                 VALUES (?1, ?2, 1, 1, 1, 1)",
+                (address, value),
+            )
+            .unwrap();
+    }
+
+    #[test]
+    fn a_new_file_is_private_and_a_second_opening_finds_the_verdicts() {
+        let dir = TestDir::new();
+        let path = dir.file("cache.sqlite");
+        let opened = open(&path, &OpenOptions::default()).unwrap();
+        assert!(opened.created && opened.import_pending);
+        for suffix in ["", "-wal", "-shm"] {
+            assert_eq!(mode(&super::super::set_aside::with_suffix(&path, suffix)), 0o600);
+        }
+        insert(&opened, [192, 0, 2, 1], 77);
+        let record = opened.reader.lookup("192.0.2.1".parse().unwrap()).unwrap().unwrap();
+        assert_eq!(record, record::parse("77;1;1;1;1"));
+        drop(opened);
+        let again = open(&path, &OpenOptions::default()).unwrap();
+        assert!(!again.created);
+        assert!(again.reader.lookup("192.0.2.1".parse().unwrap()).unwrap().is_some());
+        assert!(again.reader.lookup("192.0.2.2".parse().unwrap()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_file_of_a_later_version_is_used_as_it_is() {
+        let dir = TestDir::new();
+        let path = dir.file("cache.sqlite");
+        let opened = open(&path, &OpenOptions::default()).unwrap();
+        opened
+            .writer
+            .execute_batch(
+                "ALTER TABLE verdict ADD COLUMN greeted INTEGER NOT NULL DEFAULT 0;
+                 CREATE TABLE later (name TEXT); PRAGMA user_version = 9;",
+            )
+            .unwrap();
+        insert(&opened, [192, 0, 2, 1], 77);
+        drop(opened);
+        let again = open_or_set_aside(&path, &OpenOptions::default()).unwrap();
+        assert!(again.set_aside.is_none());
+        assert!(again.reader.lookup("192.0.2.1".parse().unwrap()).unwrap().is_some());
+        let version: i64 =
+            again.writer.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(version, 9);
+    }
+
+    #[test]
+    fn foreign_and_damaged_files_are_set_aside() {
+        let dir = TestDir::new();
+        let path = dir.file("cache.sqlite");
+        fs::write(&path, "this is not a database, but long enough ".repeat(100)).unwrap();
+        assert!(matches!(open(&path, &OpenOptions::default()), Err(OpenError::Foreign(_))));
+        let opened = open_or_set_aside(&path, &OpenOptions::default()).unwrap();
+        assert!(opened.created);
+        assert!(opened.set_aside.as_ref().is_some_and(|target| target.exists()));
+        drop(opened);
+
+        let other = dir.file("other.sqlite");
+        Connection::open(&other).unwrap().execute_batch("CREATE TABLE mine (x)").unwrap();
+        assert!(matches!(open(&other, &OpenOptions::default()), Err(OpenError::Foreign(_))));
+
+        let broken = dir.file("broken.sqlite");
+        let opened = open(&broken, &OpenOptions::default()).unwrap();
+        opened.writer.execute_batch("DROP TABLE verdict").unwrap();
+        drop(opened);
+        assert!(matches!(open(&broken, &OpenOptions::default()), Err(OpenError::Damaged(_))));
+    }
+
+    #[test]
+    fn a_missing_directory_is_no_damage() {
+        let dir = TestDir::new();
+        let error = open_or_set_aside(&dir.file("no/cache.sqlite"), &OpenOptions::default());
+        assert!(matches!(error, Err(OpenError::Other(_))), "{error:?}");
+    }
+
+    #[test]
+    fn a_row_that_another_program_wrote_does_not_stop_us() {
+        let dir = TestDir::new();
+        let opened = open(&dir.file("cache.sqlite"), &OpenOptions::default()).unwrap();
+        opened
+            .writer
+            .execute("INSERT INTO verdict VALUES (x'c0000201', 'abc', x'00', 1.5, 77, 0)", [])
+            .unwrap();
+        let record = opened.reader.lookup("192.0.2.1".parse().unwrap()).unwrap();
+        assert_eq!(record, Some(record::parse(";;;77;0")));
+    }
+
+    #[test]
+    fn the_read_connection_cannot_write_and_leaves_no_snapshot() {
+        let dir = TestDir::new();
+        let opened = open(&dir.file("cache.sqlite"), &OpenOptions::default()).unwrap();
+        assert!(opened.reader.connection.execute("DELETE FROM verdict", []).is_err());
+        opened.reader.lookup("192.0.2.1".parse().unwrap()).unwrap();
+        let busy: i64 = opened
+            .writer
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(busy, 0);
+    }
+}

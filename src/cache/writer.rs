@@ -1,0 +1,279 @@
+//! The writing connection: commits, disk syncs, and the size of the log.
+//!
+//! Durability in two steps. A commit under `synchronous = normal` only appends to the log:
+//! every process sees it at once, and the death of a process loses nothing. Against loss of
+//! power there is, soon after the first such commit, one small commit under
+//! `synchronous = full`: it syncs the log as a whole, all earlier commits included. So the
+//! visibility of a verdict never waits for the disk, and however busy the service is, the
+//! disk sees about one sync a second.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::mailbox::Store;
+use super::record::{self, Key};
+use super::sqlite::{Fault, meta, set_meta};
+use crate::screen::test_set::UnixTime;
+
+/// From the first commit that is not synced to the sync.
+const SYNC_DELAY: Duration = Duration::from_millis(800);
+/// Rows written between two checkpoints; a row touches one page, rarely more.
+const CHECKPOINT_ROWS: usize = 1_000;
+
+const UPSERT: &str = "
+    INSERT INTO verdict (address, pregreet, dnsbl, pipelining, non_smtp, bare_newline)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    ON CONFLICT (address) DO UPDATE SET
+        pregreet = excluded.pregreet, dnsbl = excluded.dnsbl, pipelining = excluded.pipelining,
+        non_smtp = excluded.non_smtp, bare_newline = excluded.bare_newline";
+
+/// The log (the `-wal` file) as the last checkpoint saw it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Log {
+    /// It can be written from its beginning again, or is short enough.
+    Fine,
+    /// Somebody holds a snapshot, so that it cannot be emptied, and it is too long.
+    TooLong,
+}
+
+/// The only connection that writes.
+#[derive(Debug)]
+pub(super) struct Writer {
+    connection: Connection,
+    log_limit: u64,
+    page_size: u64,
+    unsynced_since: Option<Instant>,
+    rows_since_checkpoint: usize,
+    log: Log,
+}
+
+impl Writer {
+    /// A writer that stops when the log is longer than `log_limit` bytes and a checkpoint
+    /// cannot empty it.
+    pub fn new(connection: Connection, log_limit: u64) -> Writer {
+        let page_size =
+            connection.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0));
+        Writer {
+            connection,
+            log_limit,
+            page_size: page_size.ok().and_then(|size| u64::try_from(size).ok()).unwrap_or(4_096),
+            unsynced_since: None,
+            rows_since_checkpoint: 0,
+            log: Log::Fine,
+        }
+    }
+
+    /// Commits `stores` in one transaction; for an address that is there twice the later
+    /// one counts. Other processes see them when this returns.
+    ///
+    /// # Errors
+    /// Nothing is written then.
+    pub fn commit(&mut self, stores: &[Store], now: Instant) -> Result<(), Fault> {
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        {
+            let mut upsert = transaction.prepare(UPSERT)?;
+            for store in stores {
+                let key = Key::of(store.address);
+                let [pregreet, dnsbl, pipelining, non_smtp, bare_newline] =
+                    record::to_columns(&store.record);
+                upsert.execute((
+                    key.bytes(),
+                    pregreet,
+                    dnsbl,
+                    pipelining,
+                    non_smtp,
+                    bare_newline,
+                ))?;
+            }
+        }
+        transaction.commit()?;
+        self.unsynced_since.get_or_insert(now);
+        self.note_rows(stores.len());
+        Ok(())
+    }
+
+    /// When [`Writer::sync`] is due, if there is anything to sync.
+    pub fn sync_due(&self) -> Option<Instant> {
+        self.unsynced_since.map(|since| since + SYNC_DELAY)
+    }
+
+    /// Brings all commits so far to the disk.
+    ///
+    /// # Errors
+    /// They may or may not be on the disk then; the sync stays due.
+    pub fn sync(&mut self, wall: UnixTime) -> Result<(), Fault> {
+        // An empty transaction would not touch the log, hence not sync it.
+        self.connection.execute_batch("PRAGMA synchronous = full")?;
+        let stamp = i64::try_from(wall.0).unwrap_or(i64::MAX);
+        let synced = set_meta(&self.connection, meta::LAST_SYNC, stamp);
+        self.connection.execute_batch("PRAGMA synchronous = normal")?;
+        synced?;
+        self.unsynced_since = None;
+        Ok(())
+    }
+
+    /// Rows were written through [`Writer::connection`].
+    pub fn note_rows(&mut self, rows: usize) {
+        self.rows_since_checkpoint = self.rows_since_checkpoint.saturating_add(rows);
+    }
+
+    /// Moves the log into the database if enough was written since the last time, or if the
+    /// log was too long.
+    ///
+    /// # Errors
+    /// The log stays as it is then.
+    pub fn checkpoint_if_due(&mut self) -> Result<Log, Fault> {
+        if self.log == Log::TooLong {
+            // Only a checkpoint that also resets the log helps now; it waits for readers,
+            // but no longer than the busy time-out.
+            let (busy, _, _) = self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)")?;
+            if busy == 0 {
+                self.log = Log::Fine;
+            }
+        } else if self.rows_since_checkpoint >= CHECKPOINT_ROWS {
+            let (_, frames, _) = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
+            // The frames count from the last time the log was begun anew, which the next
+            // commit does if no reader needs the old ones.
+            let length = u64::try_from(frames).unwrap_or(0).saturating_mul(self.page_size);
+            if length > self.log_limit {
+                self.log = Log::TooLong;
+            }
+        }
+        Ok(self.log)
+    }
+
+    /// Syncs, and moves the log into the database as far as other processes let it.
+    ///
+    /// # Errors
+    /// Every commit is in the log all the same.
+    pub fn finish(&mut self, wall: UnixTime) -> Result<(), Fault> {
+        // A checkpoint syncs only what it can move, which may be nothing.
+        if self.unsynced_since.is_some() {
+            self.sync(wall)?;
+        }
+        self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
+        Ok(())
+    }
+
+    /// For clean-up, which writes in the same thread.
+    pub fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Answers whether readers or writers were in the way (0 or 1), the frames in the log,
+    /// and how many of them are in the database now.
+    fn checkpoint(&mut self, pragma: &str) -> Result<(i64, i64, i64), Fault> {
+        let result = self
+            .connection
+            .query_row(pragma, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        self.rows_since_checkpoint = 0;
+        Ok(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::set_aside::with_suffix;
+    use crate::cache::sqlite::{OpenOptions, Reader, connect, open};
+    use crate::cache::test_dir::TestDir;
+    use std::net::IpAddr;
+
+    fn stores(numbers: std::ops::Range<u32>, text: &str) -> Vec<Store> {
+        numbers
+            .map(|n| Store {
+                seq: u64::from(n),
+                address: IpAddr::V4(n.into()),
+                record: record::parse(text),
+                at: Instant::now(),
+            })
+            .collect()
+    }
+
+    fn setup(dir: &TestDir, log_limit: u64) -> (Writer, Reader) {
+        let opened = open(&dir.file("c"), &OpenOptions::default()).unwrap();
+        (Writer::new(opened.writer, log_limit), opened.reader)
+    }
+
+    #[test]
+    fn the_last_verdict_about_an_address_counts() {
+        let dir = TestDir::new();
+        let (mut writer, reader) = setup(&dir, u64::MAX);
+        let mut both = stores(1..2, "5");
+        both.extend(stores(1..2, "6;0"));
+        writer.commit(&both, Instant::now()).unwrap();
+        let found = reader.lookup(IpAddr::V4(1.into())).unwrap();
+        assert_eq!(found, Some(record::parse("6;0")));
+        writer.commit(&stores(1..2, "4"), Instant::now()).unwrap();
+        let found = reader.lookup(IpAddr::V4(1.into())).unwrap();
+        assert_eq!(found, Some(record::parse("4")));
+    }
+
+    #[test]
+    fn one_sync_follows_the_first_commit_and_covers_later_ones() {
+        let dir = TestDir::new();
+        let (mut writer, _reader) = setup(&dir, u64::MAX);
+        assert_eq!(writer.sync_due(), None);
+        let start = Instant::now();
+        writer.commit(&stores(0..5, "5"), start).unwrap();
+        writer.commit(&stores(5..9, "5"), start + Duration::from_millis(500)).unwrap();
+        assert_eq!(writer.sync_due(), Some(start + SYNC_DELAY));
+        writer.sync(UnixTime(77)).unwrap();
+        assert_eq!(writer.sync_due(), None);
+        let mode: i64 =
+            writer.connection().pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        assert_eq!(mode, 1);
+    }
+
+    #[test]
+    fn the_log_is_used_again_and_again() {
+        let dir = TestDir::new();
+        let (mut writer, _reader) = setup(&dir, 4 << 20);
+        for round in 0..50 {
+            writer
+                .commit(&stores(round * 1_000..(round + 1) * 1_000, "5"), Instant::now())
+                .unwrap();
+            assert_eq!(writer.checkpoint_if_due().unwrap(), Log::Fine);
+        }
+        let log = std::fs::metadata(with_suffix(&dir.file("c"), "-wal")).unwrap();
+        assert!(log.len() < 1 << 20, "{} bytes", log.len());
+    }
+
+    #[test]
+    fn a_foreign_snapshot_stops_the_writing_until_it_is_gone() {
+        let dir = TestDir::new();
+        let (mut writer, _reader) = setup(&dir, 1 << 20);
+        writer.connection().busy_timeout(Duration::from_millis(5)).unwrap();
+        let foreign = connect(&dir.file("c"), Duration::ZERO).unwrap();
+        foreign.execute_batch("BEGIN; SELECT count(*) FROM verdict").unwrap();
+        let mut log = Log::Fine;
+        for round in 0..100 {
+            writer
+                .commit(&stores(round * 1_000..(round + 1) * 1_000, "5"), Instant::now())
+                .unwrap();
+            log = writer.checkpoint_if_due().unwrap();
+            if log == Log::TooLong {
+                break;
+            }
+        }
+        assert_eq!(log, Log::TooLong);
+        assert_eq!(writer.checkpoint_if_due().unwrap(), Log::TooLong);
+        foreign.execute_batch("COMMIT").unwrap();
+        assert_eq!(writer.checkpoint_if_due().unwrap(), Log::Fine);
+    }
+
+    #[test]
+    fn another_writer_is_busy_not_damage() {
+        let dir = TestDir::new();
+        let (mut writer, _reader) = setup(&dir, u64::MAX);
+        writer.connection().busy_timeout(Duration::from_millis(5)).unwrap();
+        let foreign = connect(&dir.file("c"), Duration::ZERO).unwrap();
+        foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let fault = writer.commit(&stores(0..1, "5"), Instant::now()).unwrap_err();
+        assert!(matches!(fault, Fault::Busy(_)), "{fault:?}");
+        foreign.execute_batch("ROLLBACK").unwrap();
+        writer.commit(&stores(0..1, "5"), Instant::now()).unwrap();
+    }
+}
