@@ -1,0 +1,292 @@
+//! The cache with several real processes: at once, killed, and in a jail.
+//!
+//! Each test starts this binary again in another role, named by an environment variable.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use gatepost::cache::sqlite::{OpenOptions, open};
+use gatepost::cache::{Cache, CacheOptions, Cached, record};
+use gatepost::screen::test_set::{CacheRecord, Test, TestSet};
+use rusqlite::Connection;
+
+const ROLE: &str = "GATEPOST_TEST_ROLE";
+const CACHE: &str = "GATEPOST_TEST_CACHE";
+const FIRST: &str = "GATEPOST_TEST_FIRST";
+
+const EACH: u32 = 2_000;
+
+struct TestDir(PathBuf);
+
+impl TestDir {
+    fn new(name: &str) -> TestDir {
+        let name = format!("gatepost-processes-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        TestDir(path)
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.0.join("cache.sqlite")
+    }
+}
+
+impl Drop for TestDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn address(n: u32) -> IpAddr {
+    IpAddr::V4((0x0a00_0000 + n).into())
+}
+
+fn verdict(n: u32) -> CacheRecord {
+    record::parse(&format!("4000000000;1;{};0;1", 4_000_000_000_u64 + u64::from(n)))
+}
+
+fn start(path: &Path) -> Cache {
+    let opened = open(path, &OpenOptions::default()).unwrap();
+    let options = CacheOptions::new("sqlite:test", TestSet::EMPTY.with(Test::Pregreet));
+    Cache::start(opened, options, None, Box::new(|| ())).unwrap()
+}
+
+/// Starts this binary in `role`.
+fn spawn(role: &str, cache: &Path, first: u32) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "role", "--nocapture", "--test-threads=1"])
+        .env(ROLE, role)
+        .env(CACHE, cache)
+        .env(FIRST, first.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits for the line `word` of a process.
+fn wait_for_word(child: &mut Child, word: &str) {
+    let lines = BufReader::new(child.stdout.as_mut().unwrap());
+    for line in lines.lines() {
+        // The test harness writes the beginning of the first line.
+        if line.unwrap().ends_with(word) {
+            return;
+        }
+    }
+    panic!("the process ended without {word}");
+}
+
+fn say(word: &str) {
+    let mut out = std::io::stdout();
+    writeln!(out, "{word}").unwrap();
+    out.flush().unwrap();
+}
+
+fn assert_sound(path: &Path) {
+    let connection = Connection::open(path).unwrap();
+    let answer: String =
+        connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(answer, "ok");
+}
+
+fn eventually(mut what: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !what() {
+        assert!(Instant::now() < deadline, "it does not happen");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Not a test of its own: what the other processes do.
+#[test]
+fn role() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    let path = PathBuf::from(std::env::var_os(CACHE).unwrap());
+    let first: u32 = std::env::var(FIRST).unwrap().parse().unwrap();
+    match role.as_str() {
+        "write" => write(&path, first),
+        "write for ever" => write_for_ever(&path, first),
+        "half a transaction" => half_a_transaction(&path),
+        "jail" => jail(&path),
+        other => panic!("unknown role {other}"),
+    }
+}
+
+fn write(path: &Path, first: u32) {
+    let mut cache = start(path);
+    for n in first..first + EACH {
+        cache.store(address(n), verdict(n));
+        // All processes write the same one, too.
+        cache.store(address(999_999), verdict(0));
+        if n % 100 == 0 {
+            std::thread::sleep(Duration::from_millis(15));
+        }
+    }
+    cache.flush_and_close();
+}
+
+fn write_for_ever(path: &Path, first: u32) {
+    let mut cache = start(path);
+    for n in first.. {
+        cache.store(address(n), verdict(n));
+        if n == first + EACH {
+            say("busy");
+        }
+        if n % 50 == 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn half_a_transaction(path: &Path) {
+    let connection = Connection::open(path).unwrap();
+    connection.busy_timeout(Duration::from_secs(10)).unwrap();
+    // A page cache of nothing, so that uncommitted pages are in the log already.
+    connection.execute_batch("PRAGMA cache_size = 1; BEGIN IMMEDIATE").unwrap();
+    for n in 0..5_000_u32 {
+        let sql = "INSERT OR REPLACE INTO verdict VALUES (?1, 7, 7, 7, 7, 7)";
+        connection.execute(sql, [(0x0b00_0000 + n).to_be_bytes()]).unwrap();
+    }
+    say("half");
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+#[test]
+fn processes_that_write_at_once_lose_nothing() {
+    let dir = TestDir::new("at-once");
+    let firsts: Vec<u32> = (0..4).map(|n| n * EACH).collect();
+    // They also create the file at once.
+    let children: Vec<Child> =
+        firsts.iter().map(|first| spawn("write", &dir.cache(), *first)).collect();
+    for child in children {
+        assert!(child.wait_with_output().unwrap().status.success());
+    }
+    let mut cache = start(&dir.cache());
+    for n in 0..4 * EACH {
+        assert_eq!(cache.lookup(address(n)), Cached::Found(verdict(n)), "{n}");
+    }
+    assert_eq!(cache.lookup(address(999_999)), Cached::Found(verdict(0)));
+    cache.flush_and_close();
+    assert_sound(&dir.cache());
+}
+
+#[test]
+fn what_others_have_seen_survives_a_killed_process() {
+    let dir = TestDir::new("killed");
+    let mut watcher = start(&dir.cache());
+    let mut survivor = spawn("write", &dir.cache(), 500_000);
+    for round in 0..3 {
+        let first = round * 100_000;
+        let mut child = spawn("write for ever", &dir.cache(), first);
+        wait_for_word(&mut child, "busy");
+        let mut seen = first;
+        eventually(|| {
+            while matches!(watcher.lookup(address(seen)), Cached::Found(_)) {
+                seen += 1;
+            }
+            seen > first + EACH / 2
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Not from the memory of this process.
+        let mut fresh = start(&dir.cache());
+        for n in first..seen {
+            assert_eq!(fresh.lookup(address(n)), Cached::Found(verdict(n)), "{n}");
+        }
+    }
+    assert!(survivor.wait().unwrap().success());
+    for n in 500_000..500_000 + EACH {
+        assert_eq!(watcher.lookup(address(n)), Cached::Found(verdict(n)), "{n}");
+    }
+    watcher.flush_and_close();
+    assert_sound(&dir.cache());
+}
+
+#[test]
+fn a_process_killed_inside_a_transaction_leaves_no_trace_and_no_lock() {
+    let dir = TestDir::new("transaction");
+    let mut cache = start(&dir.cache());
+    cache.store(address(1), verdict(1));
+    let mut child = spawn("half a transaction", &dir.cache(), 0);
+    wait_for_word(&mut child, "half");
+    // It holds the lock: verdicts wait, and are found all the same.
+    cache.store(address(2), verdict(2));
+    assert_eq!(cache.lookup(address(2)), Cached::Found(verdict(2)));
+    let other = Connection::open(dir.cache()).unwrap();
+    let count = || -> i64 {
+        other.query_row("SELECT count(*) FROM verdict", [], |row| row.get(0)).unwrap()
+    };
+    assert!(count() <= 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    eventually(|| count() == 2);
+    cache.flush_and_close();
+    assert_sound(&dir.cache());
+}
+
+#[test]
+fn a_verdict_of_one_process_is_seen_by_another() {
+    let dir = TestDir::new("seen");
+    let mut reader = start(&dir.cache());
+    assert_eq!(reader.lookup(address(EACH - 1)), Cached::NotFound);
+    let mut child = spawn("write", &dir.cache(), 0);
+    eventually(|| reader.lookup(address(EACH - 1)) == Cached::Found(verdict(EACH - 1)));
+    // Commits are in the order of the stores.
+    for n in 0..EACH {
+        assert_eq!(reader.lookup(address(n)), Cached::Found(verdict(n)));
+    }
+    assert!(child.wait().unwrap().success());
+}
+
+/// As the daemon does it: opened as `mail_owner`, then chroot(2) into a place without the
+/// file, then no way back to root.
+fn jail(path: &Path) {
+    use nix::unistd::{Gid, Uid, chdir, chroot, setegid, seteuid, setgid, setuid};
+    let nobody = 65_534;
+    setegid(Gid::from_raw(nobody)).unwrap();
+    seteuid(Uid::from_raw(nobody)).unwrap();
+    let opened = open(path, &OpenOptions::default()).unwrap();
+    seteuid(Uid::from_raw(0)).unwrap();
+    chroot(&path.with_file_name("jail")).unwrap();
+    chdir("/").unwrap();
+    setgid(Gid::from_raw(nobody)).unwrap();
+    setuid(Uid::from_raw(nobody)).unwrap();
+    assert!(!path.exists());
+    let options = CacheOptions::new("sqlite:test", TestSet::EMPTY.with(Test::Pregreet));
+    let mut cache = Cache::start(opened, options, None, Box::new(|| ())).unwrap();
+    // Enough for several checkpoints, a log that starts anew, and a sync.
+    for n in 0..10_000 {
+        cache.store(address(n), verdict(n));
+        if n % 500 == 0 {
+            std::thread::sleep(Duration::from_millis(60));
+        }
+    }
+    assert_eq!(cache.lookup(address(20_000)), Cached::NotFound);
+    assert_eq!(cache.lookup(address(9_999)), Cached::Found(verdict(9_999)));
+    assert_eq!(cache.events(), []);
+    cache.flush_and_close();
+}
+
+#[test]
+fn nothing_is_opened_after_the_jail_is_shut() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let dir = TestDir::new("jail");
+    std::fs::create_dir(dir.0.join("jail")).unwrap();
+    let nobody = Some(65_534);
+    std::os::unix::fs::chown(&dir.0, nobody, nobody).unwrap();
+    for _ in 0..2 {
+        let child = spawn("jail", &dir.cache(), 0);
+        assert!(child.wait_with_output().unwrap().status.success());
+        assert_sound(&dir.cache());
+        let mut cache = start(&dir.cache());
+        for n in 0..10_000 {
+            assert_eq!(cache.lookup(address(n)), Cached::Found(verdict(n)), "{n}");
+        }
+        cache.flush_and_close();
+    }
+}
