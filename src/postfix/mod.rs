@@ -1,10 +1,16 @@
 //! Postfix's file formats and channels.
 
+pub mod access_list;
+pub mod address_list;
 pub mod attr;
+pub mod lists;
+pub mod logical_lines;
 pub mod maillog;
 pub mod main_cf;
 pub mod master;
 pub mod message;
+pub mod mynetworks;
 pub mod params;
 pub mod pass;
+pub mod screen_tables;
 pub mod table;

@@ -1,1 +1,87 @@
-//! Lookup tables.
+//! Lookup tables: what they answer, and which kinds there are.
+//!
+//! All of a table's content is in memory: after the process has jailed itself, a lookup
+//! opens nothing. [`Tables`] owns every table of the process and replaces the content of
+//! text tables in place when their files change.
+
+mod cidr;
+mod constant;
+mod inline;
+mod network;
+mod range_index;
+mod registry;
+mod source;
+#[cfg(test)]
+pub(crate) mod test_files;
+mod texthash;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::message::Message;
+
+pub use cidr::CidrTable;
+pub use constant::{FailTable, RandomTable, StaticTable, Surrogate};
+pub use inline::InlineTable;
+pub use network::{Network, NetworkError, address_text};
+pub use registry::{TableError, TableId, Tables};
+pub use source::{DiskFiles, FileSource, JailedFiles, error_text};
+pub use texthash::TextHash;
+
+/// What a table says about a key. A table that has to ask elsewhere will get one more
+/// answer, for "not yet".
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer<'a> {
+    /// The key's value; may be empty.
+    Found(Cow<'a, str>),
+    /// The table does not have the key.
+    NotFound,
+    /// The table cannot tell; it has warned if there is anything to say.
+    Failed,
+}
+
+/// Something that maps keys to values.
+pub trait Table: fmt::Debug {
+    /// Looks a key up. What the administrator should know is added to `warnings`, before
+    /// anything the caller has to say about the answer.
+    fn lookup(&self, key: &str, warnings: &mut Vec<Message>) -> Answer<'_>;
+}
+
+/// How a parameter wants its tables opened.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct OpenOptions {
+    /// Tables of fixed strings (texthash, inline) ignore case.
+    pub fold_keys: bool,
+    /// What a key that comes twice does to a texthash table.
+    pub duplicates: Duplicates,
+}
+
+/// What a key that comes twice does to a texthash table.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Duplicates {
+    /// The table is unusable.
+    Refuse,
+    /// The first entry counts, with a warning.
+    Warn,
+}
+
+impl OpenOptions {
+    /// As access lists and command filters open theirs: main.cf
+    /// `postscreen_access_list`, `postscreen_command_filter`.
+    pub const FOLDED: OpenOptions = OpenOptions { fold_keys: true, duplicates: Duplicates::Refuse };
+    /// As match lists and map lists open theirs: main.cf `mynetworks`,
+    /// `postscreen_allowlist_interfaces`, `postscreen_reject_footer_maps`.
+    pub const EXACT: OpenOptions = OpenOptions { fold_keys: false, duplicates: Duplicates::Refuse };
+    /// main.cf: `postscreen_dnsbl_reply_map`.
+    pub const TOLERANT: OpenOptions =
+        OpenOptions { fold_keys: false, duplicates: Duplicates::Warn };
+
+    /// The key in the form in which it is stored and compared.
+    fn key(self, key: &str) -> Cow<'_, str> {
+        if self.fold_keys && key.chars().any(|c| !c.is_lowercase() && c.is_alphabetic()) {
+            Cow::Owned(key.to_lowercase())
+        } else {
+            Cow::Borrowed(key)
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! All tables of the process: each `type:name` is opened once, and kept up to date.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use super::constant::{FailTable, RandomTable, StaticTable, Surrogate};
+use super::source::{FileSource, error_text};
+use super::{Answer, CidrTable, InlineTable, OpenOptions, Table, TextHash};
+use crate::postfix::lists::{inside_braces, split_list};
+use crate::postfix::message::{Level, Message};
+
+/// How deep pipemap and unionmap tables may be nested.
+const DEEPEST: usize = 16;
+
+/// A table in [`Tables`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct TableId(usize);
+
+/// Why the service cannot start.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum TableError {
+    /// A table without a type or without a name.
+    #[error("open dictionary: expecting \"type:name\" form instead of \"{0}\"")]
+    NotTypeAndName(String),
+    /// A table cannot be used, and main.cf has `daemon_table_open_error_is_fatal = yes`.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+/// Owns the tables. A table that cannot be used is there nevertheless and fails each
+/// lookup; it comes alive when its file does.
+#[derive(Debug)]
+pub struct Tables {
+    entries: Vec<Entry>,
+    /// main.cf: `daemon_table_open_error_is_fatal`.
+    errors_are_fatal: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// `type:name` as written.
+    spec: String,
+    options: OpenOptions,
+    /// The text file behind it.
+    file: Option<(PathBuf, Format)>,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Table(Box<dyn Table>),
+    Unusable(Surrogate),
+    /// pipemap: each table's value is the key for the next.
+    Pipe(Vec<TableId>),
+    /// unionmap: all values, joined with commas.
+    Union(Vec<TableId>),
+}
+
+/// The syntax of a text file.
+#[derive(Clone, Copy, Debug)]
+enum Format {
+    Cidr,
+    TextHash,
+}
+
+impl Format {
+    /// What Postfix says when the file cannot be opened.
+    fn open_error(self, path: &str, reason: &str) -> String {
+        match self {
+            Format::Cidr => format!("open {path}: {reason}"),
+            Format::TextHash => format!("open database {path}: {reason}"),
+        }
+    }
+
+    /// The error is the reason why the table cannot be used.
+    fn parse(
+        self,
+        path: &str,
+        text: &[u8],
+        options: OpenOptions,
+        messages: &mut Vec<Message>,
+    ) -> Result<Content, String> {
+        match self {
+            Format::Cidr => Ok(table(CidrTable::parse(path, text, messages))),
+            Format::TextHash => TextHash::parse(path, text, options, messages)
+                .map(table)
+                .map_err(|error| error.to_string()),
+        }
+    }
+}
+
+fn table(table: impl Table + 'static) -> Content {
+    Content::Table(Box::new(table))
+}
+
+/// A table that is being opened.
+struct Request<'a> {
+    options: OpenOptions,
+    files: &'a dyn FileSource,
+    depth: usize,
+}
+
+/// Why a table is not what was asked for.
+enum Refusal {
+    /// A surrogate takes its place.
+    Unusable(String),
+    /// The service cannot start.
+    Fatal(TableError),
+}
+
+impl<T: std::error::Error> From<T> for Refusal {
+    fn from(error: T) -> Refusal {
+        Refusal::Unusable(error.to_string())
+    }
+}
+
+impl Tables {
+    /// No tables yet. `errors_are_fatal`: main.cf `daemon_table_open_error_is_fatal`.
+    pub fn new(errors_are_fatal: bool) -> Tables {
+        Tables { entries: Vec::new(), errors_are_fatal }
+    }
+
+    /// Opens a table, or finds it open already. What is wrong with it is added to
+    /// `messages`.
+    ///
+    /// # Errors
+    ///
+    /// If the service cannot start with this; not if only the table cannot be used.
+    pub fn open(
+        &mut self,
+        spec: &str,
+        options: OpenOptions,
+        files: &dyn FileSource,
+        messages: &mut Vec<Message>,
+    ) -> Result<TableId, TableError> {
+        self.open_nested(spec, &Request { options, files, depth: 0 }, messages)
+    }
+
+    /// Looks a key up in an open table.
+    pub fn lookup(&self, id: TableId, key: &str, warnings: &mut Vec<Message>) -> Answer<'_> {
+        match self.entries.get(id.0).map(|entry| &entry.content) {
+            Some(Content::Table(table)) => table.lookup(key, warnings),
+            Some(Content::Unusable(surrogate)) => surrogate.lookup(key, warnings),
+            Some(Content::Pipe(stages)) => self.lookup_pipe(stages, key, warnings),
+            Some(Content::Union(parts)) => self.lookup_union(parts, key, warnings),
+            None => Answer::Failed,
+        }
+    }
+
+    /// main.cf: `daemon_table_open_error_is_fatal`.
+    pub fn errors_are_fatal(&self) -> bool {
+        self.errors_are_fatal
+    }
+
+    /// The table as written, `type:name`.
+    pub fn spec(&self, id: TableId) -> &str {
+        self.entries.get(id.0).map_or("", |entry| &entry.spec)
+    }
+
+    /// The files that the tables were, or should have been, read from, each once.
+    pub fn watched(&self) -> Vec<PathBuf> {
+        let mut paths = Vec::new();
+        for (path, _) in self.entries.iter().filter_map(|entry| entry.file.as_ref()) {
+            if !paths.contains(path) {
+                paths.push(path.clone());
+            }
+        }
+        paths
+    }
+
+    /// Replaces what came from this file. If the new text makes no table, the old content
+    /// stays; if there was none, lookups fail with the new reason.
+    pub fn reload(&mut self, path: &Path, text: &[u8]) -> Vec<Message> {
+        let mut messages = Vec::new();
+        // One file may stand behind several tables, which then say the same about it.
+        let mut said = Vec::new();
+        for entry in &mut self.entries {
+            let Some((file, format)) = entry.file.as_ref().filter(|(file, _)| file == path) else {
+                continue;
+            };
+            let mut parsing = Vec::new();
+            match format.parse(&file.to_string_lossy(), text, entry.options, &mut parsing) {
+                Ok(content) => entry.content = content,
+                // Only warnings, as thirteen errors would end the process.
+                Err(reason) if matches!(entry.content, Content::Unusable(_)) => {
+                    entry.content = Content::Unusable(Surrogate::new(&entry.spec, &reason));
+                    parsing.push(Message::warning(reason));
+                }
+                Err(reason) => {
+                    let spec = &entry.spec;
+                    parsing.push(Message::warning(format!("{reason}; {spec} stays as it was")));
+                }
+            }
+            if parsing != said {
+                messages.extend_from_slice(&parsing);
+                said = parsing;
+            }
+        }
+        messages
+    }
+
+    fn open_nested(
+        &mut self,
+        spec: &str,
+        request: &Request<'_>,
+        messages: &mut Vec<Message>,
+    ) -> Result<TableId, TableError> {
+        let open = self.entries.iter().position(|e| e.spec == spec && e.options == request.options);
+        if let Some(open) = open {
+            return Ok(TableId(open));
+        }
+        let (kind, name) = match spec.split_once(':') {
+            Some((kind, name)) if !kind.is_empty() && !name.is_empty() => (kind, name),
+            _ => return Err(TableError::NotTypeAndName(spec.into())),
+        };
+        let file = match kind {
+            "cidr" if !name.starts_with('{') => Some((PathBuf::from(name), Format::Cidr)),
+            "texthash" => Some((PathBuf::from(name), Format::TextHash)),
+            _ => None,
+        };
+        let content = match &file {
+            Some((path, format)) => read(path, name, *format, request, messages),
+            None => self.make(kind, name, request, messages),
+        };
+        let content = match content {
+            Ok(content) => content,
+            Err(Refusal::Fatal(error)) => return Err(error),
+            Err(Refusal::Unusable(reason)) if self.errors_are_fatal => {
+                return Err(TableError::Unusable(reason));
+            }
+            Err(Refusal::Unusable(reason)) => {
+                messages.push(Message::error(&reason));
+                Content::Unusable(Surrogate::new(spec, &reason))
+            }
+        };
+        self.entries.push(Entry { spec: spec.into(), options: request.options, file, content });
+        Ok(TableId(self.entries.len() - 1))
+    }
+
+    /// Makes a table from nothing but its name.
+    fn make(
+        &mut self,
+        kind: &str,
+        name: &str,
+        request: &Request<'_>,
+        messages: &mut Vec<Message>,
+    ) -> Result<Content, Refusal> {
+        Ok(match kind {
+            "cidr" => table(
+                CidrTable::parse_inline(name, messages)
+                    .map_err(|error| Refusal::Unusable(format!("cidr map: {error}")))?,
+            ),
+            "inline" => table(InlineTable::parse(name, request.options)?),
+            "static" => table(StaticTable::parse(name)?),
+            "fail" => table(FailTable),
+            "randmap" => table(RandomTable::parse(name)?),
+            "pipemap" => Content::Pipe(self.open_parts(kind, name, request, messages)?),
+            "unionmap" => Content::Union(self.open_parts(kind, name, request, messages)?),
+            _ => return Err(Refusal::Unusable(format!("unsupported dictionary type: {kind}"))),
+        })
+    }
+
+    /// Opens the tables in `{type:name, ...}`.
+    fn open_parts(
+        &mut self,
+        kind: &str,
+        name: &str,
+        request: &Request<'_>,
+        messages: &mut Vec<Message>,
+    ) -> Result<Vec<TableId>, Refusal> {
+        if request.depth >= DEEPEST {
+            return Err(Refusal::Unusable(format!("{kind}: tables nested too deeply")));
+        }
+        let inner = Request { depth: request.depth + 1, ..*request };
+        let parts: Vec<&str> =
+            inside_braces(name).map(|inside| split_list(inside).collect()).unwrap_or_default();
+        if parts.is_empty() || !parts.iter().all(|part| part.contains(':')) {
+            return Err(Refusal::Unusable(format!(
+                "bad syntax: \"{kind}:{name}\"; need \"{kind}:{{type:name...}}\""
+            )));
+        }
+        parts
+            .into_iter()
+            .map(|part| self.open_nested(part, &inner, messages).map_err(Refusal::Fatal))
+            .collect()
+    }
+
+    fn lookup_pipe(
+        &self,
+        stages: &[TableId],
+        key: &str,
+        warnings: &mut Vec<Message>,
+    ) -> Answer<'_> {
+        let mut value = Cow::Owned(key.to_owned());
+        for stage in stages {
+            match self.lookup(*stage, &value, warnings) {
+                Answer::Found(next) => value = next,
+                other => return other,
+            }
+        }
+        Answer::Found(value)
+    }
+
+    fn lookup_union(
+        &self,
+        parts: &[TableId],
+        key: &str,
+        warnings: &mut Vec<Message>,
+    ) -> Answer<'_> {
+        let mut values = Vec::new();
+        for part in parts {
+            match self.lookup(*part, key, warnings) {
+                Answer::Found(value) if value.is_empty() => {}
+                Answer::Found(value) => values.push(value),
+                Answer::NotFound => {}
+                Answer::Failed => return Answer::Failed,
+            }
+        }
+        if values.is_empty() {
+            Answer::NotFound
+        } else {
+            Answer::Found(Cow::Owned(values.join(",")))
+        }
+    }
+}
+
+/// Makes a table from a file.
+fn read(
+    path: &Path,
+    name: &str,
+    format: Format,
+    request: &Request<'_>,
+    messages: &mut Vec<Message>,
+) -> Result<Content, Refusal> {
+    let text = request
+        .files
+        .read(path)
+        .map_err(|error| Refusal::Unusable(format.open_error(name, &error_text(&error))))?;
+    format.parse(name, &text, request.options, messages).map_err(Refusal::Unusable)
+}
+
+impl TableError {
+    /// The error as it is logged before the service ends.
+    pub fn message(&self) -> Message {
+        Message { level: Level::Fatal, text: self.to_string() }
+    }
+}
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

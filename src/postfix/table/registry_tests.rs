@@ -1,0 +1,159 @@
+use super::*;
+use crate::postfix::table::test_files::Files;
+
+/// One table, and what was said about opening it.
+fn open(spec: &str, files: &Files) -> (Tables, TableId, Vec<Message>) {
+    let mut tables = Tables::new(false);
+    let mut messages = Vec::new();
+    let id = tables.open(spec, OpenOptions::FOLDED, files, &mut messages).unwrap();
+    (tables, id, messages)
+}
+
+fn query(tables: &Tables, id: TableId, key: &str) -> (String, Vec<String>) {
+    let mut warnings = Vec::new();
+    let answer = match tables.lookup(id, key, &mut warnings) {
+        Answer::Found(value) => format!("={value}"),
+        Answer::NotFound => "none".into(),
+        Answer::Failed => "failed".into(),
+    };
+    (answer, warnings.into_iter().map(|warning| warning.text).collect())
+}
+
+fn answer(spec: &str, key: &str) -> String {
+    let (tables, id, messages) = open(spec, &Files::new([]));
+    assert_eq!(messages, []);
+    query(&tables, id, key).0
+}
+
+#[test]
+fn each_table_is_opened_once_per_options() {
+    let files = Files::new([("/f", "a b\nA c\n")]);
+    let (mut tables, id, mut messages) = open("texthash:/f", &files);
+    let mut again = |options| tables.open("texthash:/f", options, &files, &mut messages).unwrap();
+    assert_eq!(again(OpenOptions::FOLDED), id);
+    let exact = again(OpenOptions::EXACT);
+    assert_ne!(exact, id);
+    assert_eq!(messages, [Message::error("/f, line 2: duplicate entry: \"A\"")]);
+    assert_eq!(query(&tables, exact, "A").0, "=c");
+    assert_eq!(
+        query(&tables, id, "a"),
+        (
+            "failed".into(),
+            vec!["texthash:/f is unavailable. /f, line 2: duplicate entry: \"A\"".into()]
+        )
+    );
+    assert_eq!(tables.watched(), [Path::new("/f")]);
+    assert_eq!(tables.spec(id), "texthash:/f");
+}
+
+#[test]
+fn unusable_tables_fail_every_lookup() {
+    for (spec, reason) in [
+        ("foo:bar", "unsupported dictionary type: foo"),
+        ("hash:/x", "unsupported dictionary type: hash"),
+        ("{inline:x", "unsupported dictionary type: {inline"),
+        ("cidr:/x", "open /x: No such file or directory"),
+        ("texthash:/x", "open database /x: No such file or directory"),
+        ("cidr:{10.0.0.0/8 x}", "cidr map: no '{' at start of text in \"10.0.0.0/8\""),
+        (
+            "inline:{a}",
+            "missing '=' after attribute name: \"inline:{a}\"; need \"inline:{name=value...}\"",
+        ),
+        ("static:{x", "bad static:name syntax: missing '}' in \"{x\""),
+        ("randmap:{}", "bad syntax: \"randmap:{}\"; need \"randmap:{value...}\""),
+        ("pipemap:{}", "bad syntax: \"pipemap:{}\"; need \"pipemap:{type:name...}\""),
+        ("pipemap:{a}", "bad syntax: \"pipemap:{a}\"; need \"pipemap:{type:name...}\""),
+        ("unionmap:x", "bad syntax: \"unionmap:x\"; need \"unionmap:{type:name...}\""),
+    ] {
+        let (tables, id, messages) = open(spec, &Files::new([]));
+        assert_eq!(messages, [Message::error(reason)]);
+        let warning = format!("{spec} is unavailable. {reason}");
+        assert_eq!(query(&tables, id, "k"), ("failed".into(), vec![warning]));
+        let mut strict = Tables::new(true);
+        let error = strict.open(spec, OpenOptions::FOLDED, &Files::new([]), &mut Vec::new());
+        assert_eq!(error.unwrap_err().message(), Message::fatal(reason));
+    }
+}
+
+#[test]
+fn type_and_name_are_required() {
+    for spec in ["foo", ":x", "x:", "::/0", "", "static:", "pipemap:{:x}"] {
+        let mut tables = Tables::new(false);
+        let error =
+            tables.open(spec, OpenOptions::EXACT, &Files::new([]), &mut Vec::new()).unwrap_err();
+        let named = if spec.starts_with("pipemap") { ":x" } else { spec };
+        assert_eq!(
+            error.to_string(),
+            format!("open dictionary: expecting \"type:name\" form instead of \"{named}\"")
+        );
+    }
+}
+
+#[test]
+fn pipes_and_unions() {
+    assert_eq!(answer("pipemap:{inline:{a=b},inline:{b=c}}", "a"), "=c");
+    assert_eq!(answer("pipemap:{inline:{b=c},inline:{a=b}}", "a"), "none");
+    assert_eq!(answer("pipemap:{pipemap:{static:x},inline:{x=y}}", "a"), "=y");
+    assert_eq!(answer("pipemap:{static:a fail:b}", "a"), "failed");
+    assert_eq!(answer("pipemap:{inline:{c=d} fail:b}", "a"), "none");
+    assert_eq!(answer("unionmap:{inline:{a=b},inline:{a=c}, inline:{x=y}}", "a"), "=b,c");
+    assert_eq!(answer("unionmap:{inline:{a=b},fail:x}", "a"), "failed");
+    assert_eq!(answer("unionmap:{static:{},static:a}", "a"), "=a");
+    assert_eq!(answer("unionmap:{static:{}}", "a"), "none");
+    assert_eq!(answer("cidr:{{10.0.0.0/8 x}}", "10.0.0.1"), "=x");
+    assert_eq!(answer("static:x", "a"), "=x");
+
+    let (tables, id, messages) = open("unionmap:{inline:{a=b},foo:x}", &Files::new([]));
+    assert_eq!(messages, [Message::error("unsupported dictionary type: foo")]);
+    let warning = "foo:x is unavailable. unsupported dictionary type: foo".to_owned();
+    assert_eq!(query(&tables, id, "a"), ("failed".into(), vec![warning]));
+}
+
+#[test]
+fn nesting_has_an_end() {
+    let deep = "pipemap:{".repeat(20_000) + "static:x" + &"}".repeat(20_000);
+    let (tables, id, messages) = open(&deep, &Files::new([]));
+    assert_eq!(messages, [Message::error("pipemap: tables nested too deeply")]);
+    assert_eq!(query(&tables, id, "a").0, "failed");
+}
+
+#[test]
+fn content_changes_in_place() {
+    let files = Files::new([("/c", "10.0.0.0/8 old\n"), ("/t", "a old\n")]);
+    let (mut tables, cidr, mut messages) = open("cidr:/c", &files);
+    let spec = "pipemap:{texthash:/t,inline:{old=OLD,new=NEW}}";
+    let pipe = tables.open(spec, OpenOptions::EXACT, &files, &mut messages).unwrap();
+    assert_eq!(tables.watched(), [Path::new("/c"), Path::new("/t")]);
+    assert_eq!(query(&tables, pipe, "a").0, "=OLD");
+
+    assert_eq!(
+        tables.reload(Path::new("/c"), b"10.0.0.0/8 new\nx\n"),
+        [Message::warning("cidr map /c, line 2: bad address pattern: \"x\": skipping this rule")]
+    );
+    assert_eq!(query(&tables, cidr, "10.0.0.1").0, "=new");
+    assert_eq!(tables.reload(Path::new("/t"), b"a new\n"), []);
+    assert_eq!(query(&tables, pipe, "a").0, "=NEW");
+
+    // What makes no table changes nothing.
+    assert_eq!(
+        tables.reload(Path::new("/t"), b"a old\na new\n"),
+        [Message::warning("/t, line 2: duplicate entry: \"a\"; texthash:/t stays as it was")]
+    );
+    assert_eq!(query(&tables, pipe, "a").0, "=NEW");
+    assert_eq!(tables.reload(Path::new("/other"), b"x"), []);
+}
+
+#[test]
+fn missing_file_may_come_later() {
+    let (mut tables, id, messages) = open("cidr:/c", &Files::new([]));
+    assert_eq!(messages, [Message::error("open /c: No such file or directory")]);
+    assert_eq!(tables.watched(), [Path::new("/c")]);
+    assert_eq!(tables.reload(Path::new("/c"), b"10.0.0.0/8 x\n"), []);
+    assert_eq!(query(&tables, id, "10.0.0.1"), ("=x".into(), vec![]));
+
+    let (mut tables, id, _) = open("texthash:/t", &Files::new([]));
+    let duplicate = "/t, line 2: duplicate entry: \"a\"";
+    assert_eq!(tables.reload(Path::new("/t"), b"a b\na b\n"), [Message::warning(duplicate)]);
+    let warning = format!("texthash:/t is unavailable. {duplicate}");
+    assert_eq!(query(&tables, id, "a"), ("failed".into(), vec![warning]));
+}
