@@ -1,1 +1,183 @@
-//! x
+//! main.cf: `postscreen_access_list`, and the little lists that its tables give.
+
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+
+use super::address_list::Membership;
+use super::lists::split_list;
+use super::message::Message;
+use super::mynetworks::Mynetworks;
+use super::table::{Answer, FileSource, OpenOptions, TableError, TableId, Tables, address_text};
+
+/// What the access list says about a client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Let it in without tests.
+    Permit,
+    /// It is unwanted.
+    Reject,
+    /// Nothing, or there was trouble: test the client.
+    Undecided,
+}
+
+/// An access list with its tables open.
+#[derive(Clone, Debug)]
+pub struct AccessList {
+    /// The parameter's name, for warnings.
+    label: String,
+    items: Vec<Item>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Item {
+    Word(Word),
+    Table(TableId),
+}
+
+/// An item that is no table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Word {
+    Permit,
+    Reject,
+    Dunno,
+    PermitMynetworks,
+    /// Anything else, which only fails when it is reached.
+    Unknown(String),
+}
+
+impl Word {
+    fn parse(text: &str) -> Word {
+        let is = |word: &str| text.eq_ignore_ascii_case(word);
+        if is("permit") {
+            Word::Permit
+        } else if is("reject") {
+            Word::Reject
+        } else if is("dunno") {
+            Word::Dunno
+        } else if is("permit_mynetworks") {
+            Word::PermitMynetworks
+        } else {
+            Word::Unknown(text.to_owned())
+        }
+    }
+}
+
+/// A list that is being worked through: the parameter, or a table's value.
+struct Origin<'a> {
+    /// The parameter's name, or the table as written.
+    name: &'a str,
+    tables: &'a Tables,
+    mynetworks: &'a Mynetworks,
+    client: IpAddr,
+}
+
+/// Where a list ends early: with a decision, or with "ask the outer list".
+type Flow = ControlFlow<Access>;
+
+impl AccessList {
+    /// Reads a list and opens its tables. `label` is the parameter that warnings name.
+    ///
+    /// # Errors
+    ///
+    /// If the service cannot start with one of the tables.
+    pub fn parse(
+        label: &str,
+        text: &str,
+        tables: &mut Tables,
+        files: &dyn FileSource,
+        messages: &mut Vec<Message>,
+    ) -> Result<AccessList, TableError> {
+        let items = split_list(text).map(|item| {
+            Ok(if item.contains(':') {
+                Item::Table(tables.open(item, OpenOptions::FOLDED, files, messages)?)
+            } else {
+                Item::Word(Word::parse(item))
+            })
+        });
+        let items = items.collect::<Result<_, TableError>>()?;
+        Ok(AccessList { label: label.to_owned(), items })
+    }
+
+    /// Judges a client. The warnings and notices are added to `messages`.
+    pub fn evaluate(
+        &self,
+        tables: &Tables,
+        mynetworks: &Mynetworks,
+        client: IpAddr,
+        messages: &mut Vec<Message>,
+    ) -> Access {
+        let origin = Origin { name: &self.label, tables, mynetworks, client };
+        let key = address_text(client);
+        for item in &self.items {
+            let flow = match item {
+                Item::Word(Word::Dunno) => Flow::Break(Access::Undecided),
+                Item::Word(word) => origin.apply(word, messages),
+                Item::Table(table) => origin.ask(*table, &key, messages),
+            };
+            if let Flow::Break(access) = flow {
+                return access;
+            }
+        }
+        Access::Undecided
+    }
+}
+
+impl Origin<'_> {
+    fn apply(&self, word: &Word, messages: &mut Vec<Message>) -> Flow {
+        match word {
+            Word::Permit => Flow::Break(Access::Permit),
+            Word::Reject => Flow::Break(Access::Reject),
+            Word::Dunno => Flow::Continue(()),
+            Word::PermitMynetworks => {
+                match self.mynetworks.evaluate(self.tables, self.client, messages) {
+                    Membership::Member => Flow::Break(Access::Permit),
+                    Membership::Stranger => Flow::Continue(()),
+                    Membership::Unknown => {
+                        self.give_up("permit_mynetworks: mynetworks lookup error", messages)
+                    }
+                }
+            }
+            Word::Unknown(text) => self.give_up(&format!("unknown command: {text}"), messages),
+        }
+    }
+
+    /// Looks the client up; the value is a list of its own, without tables.
+    fn ask(&self, table: TableId, key: &str, messages: &mut Vec<Message>) -> Flow {
+        let name = self.tables.spec(table);
+        let value = match self.tables.lookup(table, key, messages) {
+            Answer::Found(value) => value,
+            Answer::NotFound => return Flow::Continue(()),
+            Answer::Failed => {
+                return self.give_up(&format!("{name}: table lookup error"), messages);
+            }
+        };
+        let inner = Origin { name, ..*self };
+        for item in split_list(&value) {
+            if item.contains(':') {
+                messages.push(Message::warning(format!(
+                    "table {name}: lookup result \"{item}\" is not allowed -- ignoring remainder \
+                     of access list"
+                )));
+                return Flow::Continue(());
+            }
+            match Word::parse(item) {
+                Word::Dunno => return Flow::Continue(()),
+                word => inner.apply(&word, messages)?,
+            }
+        }
+        Flow::Continue(())
+    }
+
+    /// Trouble ends the whole evaluation, from wherever it comes.
+    fn give_up(&self, problem: &str, messages: &mut Vec<Message>) -> Flow {
+        messages.push(Message::warning(format!(
+            "{}: {problem} -- ignoring the remainder of this access list",
+            self.name
+        )));
+        Flow::Break(Access::Undecided)
+    }
+}
+
+#[cfg(test)]
+#[path = "access_list_tests.rs"]
+mod tests;

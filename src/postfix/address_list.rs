@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::lists::split_before_comment;
-use super::message::Message;
+use super::message::{Level, Message};
 use super::table::{
     Answer, FileSource, Network, OpenOptions, Surrogate, Table, TableError, TableId, Tables,
     address_text, error_text,
@@ -141,6 +141,10 @@ impl AddressList {
             inside: Vec::new(),
         };
         reader.replace(&mut self.items, path, text);
+        for message in &mut messages {
+            // Thirteen errors would end the process.
+            message.level = message.level.min(Level::Warning);
+        }
         messages
     }
 

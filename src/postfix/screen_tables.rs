@@ -1,1 +1,246 @@
-//! x
+//! The lists and tables that judge addresses, as one thing: what the daemon opens before
+//! it jails itself and asks afterwards.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use super::access_list::{Access, AccessList};
+use super::address_list::{AddressList, Membership};
+use super::message::Message;
+use super::mynetworks::Mynetworks;
+use super::table::{FileSource, JailedFiles, Tables};
+
+/// The names that messages use.
+const ACCESS_LIST: &str = "postscreen_access_list";
+const ALLOWLIST_INTERFACES: &str = "postscreen_allowlist_interfaces";
+
+/// The parameters, as text after macro expansion.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct ScreenTableSettings {
+    /// main.cf: `postscreen_access_list`.
+    pub access_list: String,
+    /// main.cf: `mynetworks`, or its computed value.
+    pub mynetworks: String,
+    /// The computed value for `mynetworks_style = host`, if main.cf has neither
+    /// `mynetworks` nor `mynetworks_style` and `compatibility_level` is below 2.
+    pub mynetworks_host_style: Option<String>,
+    /// main.cf: `postscreen_allowlist_interfaces`.
+    pub allowlist_interfaces: String,
+    /// main.cf: `daemon_table_open_error_is_fatal`.
+    pub table_errors_are_fatal: bool,
+}
+
+/// Open lists and tables. Asking them reads no file.
+#[derive(Debug)]
+pub struct ScreenTables {
+    tables: Tables,
+    access: AccessList,
+    mynetworks: Mynetworks,
+    allowlist_interfaces: AddressList,
+}
+
+impl ScreenTables {
+    /// Opens everything. The messages are in the order in which to log them.
+    ///
+    /// # Errors
+    ///
+    /// If the service cannot start with this: all messages, the last of which is the
+    /// fatal one.
+    pub fn open(
+        settings: &ScreenTableSettings,
+        files: &dyn FileSource,
+    ) -> Result<(ScreenTables, Vec<Message>), Vec<Message>> {
+        let mut messages = Vec::new();
+        match ScreenTables::open_all(settings, files, &mut messages) {
+            Ok(tables) => Ok((tables, messages)),
+            Err(fatal) => {
+                messages.push(Message::fatal(fatal));
+                Err(messages)
+            }
+        }
+    }
+
+    fn open_all(
+        settings: &ScreenTableSettings,
+        files: &dyn FileSource,
+        messages: &mut Vec<Message>,
+    ) -> Result<ScreenTables, String> {
+        let mut tables = Tables::new(settings.table_errors_are_fatal);
+        // Under the access list's name, as it is part of that.
+        let mynetworks = Mynetworks::parse(
+            ACCESS_LIST,
+            &settings.mynetworks,
+            settings.mynetworks_host_style.as_deref(),
+            &mut tables,
+            files,
+            messages,
+        )
+        .map_err(|error| error.to_string())?;
+        let access =
+            AccessList::parse(ACCESS_LIST, &settings.access_list, &mut tables, files, messages)
+                .map_err(|error| error.to_string())?;
+        let allowlist_interfaces = AddressList::parse(
+            ALLOWLIST_INTERFACES,
+            &settings.allowlist_interfaces,
+            &mut tables,
+            files,
+            messages,
+        )
+        .map_err(|error| error.to_string())?;
+        Ok(ScreenTables { tables, access, mynetworks, allowlist_interfaces })
+    }
+
+    /// What the access list says about a client. Warnings and notices are added to
+    /// `messages`.
+    pub fn access(&self, client: IpAddr, messages: &mut Vec<Message>) -> Access {
+        self.access.evaluate(&self.tables, &self.mynetworks, client, messages)
+    }
+
+    /// Whether clients may earn a pass by the tests at this server address. Not if there
+    /// is trouble, which is added to `messages`.
+    pub fn interface_allowed(&self, server: IpAddr, messages: &mut Vec<Message>) -> bool {
+        self.allowlist_interfaces.evaluate(&self.tables, server, messages) == Membership::Member
+    }
+
+    /// The tables, for the parameters that look things up in one table or a few.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// The same, to open more of them.
+    pub fn tables_mut(&mut self) -> &mut Tables {
+        &mut self.tables
+    }
+
+    /// All files that something here was, or should have been, read from: each once, in
+    /// an order that stays the same while nothing is reloaded.
+    pub fn watched(&self) -> Vec<PathBuf> {
+        let mut paths = self.tables.watched();
+        for path in self.mynetworks.watched().into_iter().chain(self.allowlist_interfaces.watched())
+        {
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+        paths
+    }
+
+    /// Takes the new text of a file, wherever it is used. Text that cannot be used leaves
+    /// the old content as it was. A list may then name files that were never read; they
+    /// are among [`ScreenTables::watched`] and wait for their own `reload`.
+    pub fn reload(&mut self, path: &Path, text: &[u8]) -> Vec<Message> {
+        let mut messages = self.tables.reload(path, text);
+        messages.extend(self.mynetworks.reload(path, text, &mut self.tables, &JailedFiles));
+        messages.extend(self.allowlist_interfaces.reload(
+            path,
+            text,
+            &mut self.tables,
+            &JailedFiles,
+        ));
+        messages
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postfix::table::test_files::Files;
+
+    fn settings(
+        access_list: &str,
+        mynetworks: &str,
+        allowlist_interfaces: &str,
+    ) -> ScreenTableSettings {
+        ScreenTableSettings {
+            access_list: access_list.into(),
+            mynetworks: mynetworks.into(),
+            allowlist_interfaces: allowlist_interfaces.into(),
+            ..ScreenTableSettings::default()
+        }
+    }
+
+    fn access(tables: &ScreenTables, client: &str) -> Access {
+        let mut messages = Vec::new();
+        let access = tables.access(client.parse().unwrap(), &mut messages);
+        assert_eq!(messages, []);
+        access
+    }
+
+    #[test]
+    fn order_of_the_access_list() {
+        let files = Files::new([
+            ("/first", "127.0.0.4 reject\n127.0.0.6 dunno\n"),
+            ("/second", "127.0.0.4 permit\n127.0.0.5 reject\n127.0.0.6 reject\n127.0.0.7 permit\n"),
+        ]);
+        let list = "\n  cidr:/first, permit_mynetworks,\n  texthash:/second";
+        let (tables, messages) =
+            ScreenTables::open(&settings(list, "127.0.0.5", "static:all"), &files).unwrap();
+        assert_eq!(messages, []);
+        assert_eq!(tables.watched(), [Path::new("/first"), Path::new("/second")]);
+        for (client, expected) in [
+            ("127.0.0.4", Access::Reject),
+            ("127.0.0.5", Access::Permit),
+            ("127.0.0.6", Access::Reject),
+            ("127.0.0.7", Access::Permit),
+            ("127.0.0.8", Access::Undecided),
+        ] {
+            assert_eq!(access(&tables, client), expected, "{client}");
+        }
+    }
+
+    #[test]
+    fn interfaces() {
+        let allowed = |list: &str, server: &str| {
+            let (tables, _) = ScreenTables::open(&settings("", "", list), &Files::new([])).unwrap();
+            let mut messages = Vec::new();
+            let allowed = tables.interface_allowed(server.parse().unwrap(), &mut messages);
+            (allowed, messages)
+        };
+        assert_eq!(allowed("!127.0.0.1 static:all", "127.0.0.1"), (false, vec![]));
+        assert_eq!(allowed("!127.0.0.1 static:all", "127.0.0.2"), (true, vec![]));
+        assert_eq!(allowed("127.0.0.9", "127.0.0.1"), (false, vec![]));
+        let warning = "postscreen_allowlist_interfaces: fail:x: table lookup problem";
+        assert_eq!(allowed("fail:x", "127.0.0.1"), (false, vec![Message::warning(warning)]));
+    }
+
+    #[test]
+    fn fatal_message_comes_last() {
+        let open = |settings| ScreenTables::open(&settings, &Files::new([])).unwrap_err();
+        assert_eq!(
+            open(settings("cidr:/x", "127.0.0.1 # own", "!")),
+            [
+                Message::warning(
+                    "postscreen_access_list: comment at end of line is not supported: # own"
+                ),
+                Message::error("open /x: No such file or directory"),
+                Message::fatal("postscreen_allowlist_interfaces: no pattern after '!'"),
+            ]
+        );
+        assert_eq!(
+            open(settings("", "!", "")),
+            [Message::fatal("postscreen_access_list: no pattern after '!'")]
+        );
+        let strict =
+            ScreenTableSettings { table_errors_are_fatal: true, ..settings("foo:x", "", "") };
+        assert_eq!(open(strict), [Message::fatal("unsupported dictionary type: foo")]);
+    }
+
+    #[test]
+    fn files_change_under_way() {
+        let files = Files::new([("/a", "127.0.0.4 reject\n"), ("/n", "127.0.0.5\n")]);
+        let lists = settings("permit_mynetworks cidr:/a", "/n", "/n static:all");
+        let (mut tables, _) = ScreenTables::open(&lists, &files).unwrap();
+        assert_eq!(tables.watched(), [Path::new("/a"), Path::new("/n")]);
+        assert_eq!(access(&tables, "127.0.0.4"), Access::Reject);
+
+        assert_eq!(tables.reload(Path::new("/a"), b"127.0.0.4 permit\n"), []);
+        assert_eq!(access(&tables, "127.0.0.4"), Access::Permit);
+
+        // A list that newly names a table: the table comes with its own reload.
+        let waiting = "open /b: new files are read at the next reload";
+        assert_eq!(tables.reload(Path::new("/n"), b"cidr:/b\n"), [Message::warning(waiting)]);
+        assert_eq!(tables.watched(), [Path::new("/a"), Path::new("/b"), Path::new("/n")]);
+        assert_eq!(tables.reload(Path::new("/b"), b"127.0.0.0/8 x\n"), []);
+        assert_eq!(access(&tables, "127.0.0.9"), Access::Permit);
+    }
+}

@@ -177,7 +177,7 @@ fn deep_nesting_and_binary_noise_are_harmless() {
 }
 
 /// The rules as they stand in the file, one after the other.
-fn linear<'a>(text: &'a str, address: IpAddr) -> Option<&'a str> {
+fn linear(text: &str, address: IpAddr) -> Option<&str> {
     // How many of the ifs around the current line there are, and how many apply.
     let (mut depth, mut applies) = (0usize, 0usize);
     for line in text.lines() {
