@@ -89,13 +89,19 @@ fn attempt(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, mut sess
     screener.handing_off.insert(id, session);
 }
 
-/// The hand-off has come to something.
+/// The hand-off has come to something. A result while none is under way, in the pause
+/// before the next attempt, is of no account.
 pub(super) fn hand_off_result(
     screener: &mut Screener,
     turn: &mut Turn<'_>,
     id: SessionId,
     result: HandOffResult<'_>,
 ) {
+    let under_way =
+        |session: &Session| matches!(session.phase, Phase::HandingOff(HandingOff::Sent));
+    if !screener.handing_off.get(id).is_some_and(under_way) {
+        return;
+    }
     let Some(session) = screener.handing_off.remove(id) else { return };
     let service = || screener.policy.smtpd_service.as_str().into();
     match result {
@@ -175,5 +181,55 @@ pub(super) fn abandon_retries(screener: &mut Screener, turn: &mut Turn<'_>) {
             turn.send(id, Reply::Unavailable);
             screener.release(turn, id, &session);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::screen::event::{Access, Cached, Input, Lookups, Now};
+    use crate::screen::logline::Message;
+    use crate::screen::test_set::UnixTime;
+    use crate::screen::testing::policy;
+
+    /// Lets everybody in.
+    struct Permit;
+
+    impl Lookups for Permit {
+        fn access(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Access {
+            Access::Permit
+        }
+
+        fn cached(&mut self, _: IpAddr) -> Cached {
+            Cached::NotFound
+        }
+
+        fn interface_allowed(&mut self, _: IpAddr, _: &mut Vec<Message>) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_result_counts_once() {
+        let mut screener = Screener::new(policy());
+        let id = SessionId { slot: 0, generation: 1 };
+        let now = Now { mono: Instant::now(), wall: UnixTime(1_800_000_000) };
+        let mut out = Vec::new();
+        let client = "192.0.2.1:4711".parse().unwrap();
+        let server = "192.0.2.25:25".parse().unwrap();
+        let result = |result| Input::HandOff { session: id, result };
+        for input in [Input::Connected { session: id, client, server }, result(HandOffResult::Busy)]
+        {
+            screener.handle(input, now, &mut Permit, &mut out);
+        }
+        out.clear();
+        for late in [HandOffResult::Busy, HandOffResult::Done, HandOffResult::NoService("")] {
+            screener.handle(result(late), now, &mut Permit, &mut out);
+        }
+        assert_eq!(out, []);
+        assert_eq!(screener.hand_offs(), 1);
     }
 }
