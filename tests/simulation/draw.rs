@@ -1,0 +1,92 @@
+//! Policies, addresses, cache records and clients' words, drawn at random.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use gatepost::screen::policy::{Limits, Policy, Stressed, Wording};
+use gatepost::screen::test_set::{Action, CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
+
+use crate::rng::Rng;
+use crate::stock;
+
+const ACTIONS: [Action; 3] = [Action::Ignore, Action::Enforce, Action::Drop];
+
+/// A policy within the bounds that main.cf allows.
+pub fn policy(rng: &mut Rng) -> Policy {
+    let banner = rng.chance(90).then(|| "mx.example.test ESMTP".to_owned());
+    let mut enabled = TestSet::EMPTY;
+    if banner.is_some() {
+        enabled = enabled.with(Test::Pregreet);
+    }
+    // Nothing passes these tests yet, so every client that they are due for ends in the engine.
+    for test in [Test::Dnsbl, Test::Pipelining, Test::NonSmtpCommand, Test::BareNewline] {
+        if rng.chance(12) {
+            enabled = enabled.with(test);
+        }
+    }
+    let stock = stock::policy();
+    Policy {
+        greet_banner: banner,
+        enabled,
+        actions: PerTest::from_fn(|_| rng.pick(&ACTIONS)),
+        denylist_action: rng.pick(&ACTIONS),
+        ttl: PerTest { pregreet: rng.pick(&[Duration::from_secs(1), DAY, WEEK]), ..stock.ttl },
+        greet_wait: Stressed { normal: rng.seconds(1, 8), stress: rng.seconds(1, 3) },
+        command_time_limit: Stressed { normal: rng.seconds(5, 60), stress: rng.seconds(1, 10) },
+        line_length_limit: rng.count(512, 2048),
+        limits: Limits {
+            per_client: rng.chance(70).then(|| rng.count(1, 6)),
+            post_queue: rng.count(5, 40),
+            pre_queue: rng.count(10, 80),
+        },
+        soft_bounce: rng.chance(20),
+        wording: rng.pick(&[
+            Wording::Respectful,
+            Wording::Old { by_compatibility_level: false },
+            Wording::Old { by_compatibility_level: true },
+        ]),
+        delay_resolution: u8::try_from(rng.between(0, 6)).unwrap(),
+        ..stock
+    }
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
+
+/// One of our clients' addresses: a number from 0 up gives always the same one.
+pub fn address(number: usize) -> IpAddr {
+    let number = u16::try_from(number).unwrap();
+    if number.is_multiple_of(3) {
+        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number))
+    } else {
+        let [high, low] = number.to_be_bytes();
+        IpAddr::V4(Ipv4Addr::new(198, 18, high, low))
+    }
+}
+
+/// What an earlier process may have left in the cache.
+pub fn record(rng: &mut Rng, wall: UnixTime) -> CacheRecord {
+    // A whole month ahead for most clients, so that some of them need no test at all.
+    let known = rng.chance(60);
+    PerTest::from_fn(|_| match rng.between(0, 5) {
+        _ if known => Expiry::Until(wall.plus(30 * DAY)),
+        0 => Expiry::NeverPassed,
+        1 => Expiry::Disabled,
+        2 => Expiry::Until(wall),
+        3 => Expiry::Until(wall.minus(DAY)),
+        _ => Expiry::Until(wall.plus(WEEK)),
+    })
+}
+
+/// What a client says, in one or several pieces.
+pub fn words(rng: &mut Rng) -> Vec<u8> {
+    match rng.between(0, 9) {
+        0..=2 => b"QUIT\r\n".to_vec(),
+        3 => b"QUIT\nMAIL FROM:<>\n".to_vec(),
+        4 | 5 => b"EHLO client.example\r\n".to_vec(),
+        6 => b"EHLO client.example\r\nMAIL FROM:<>\r\nRCPT TO:<x@example.test>\r\n".to_vec(),
+        7 => b"EHLO without end".to_vec(),
+        8 => vec![b'x'; rng.count(1, 4000)],
+        _ => (0..rng.count(1, 60)).map(|_| rng.next().to_le_bytes()[0]).collect(),
+    }
+}

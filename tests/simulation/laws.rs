@@ -1,0 +1,619 @@
+//! What must hold whatever happens, told a second time and in the simplest way.
+//!
+//! The laws follow each session by what goes in and what comes out, never by the core's
+//! tables, and know after every input what should have come out.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use gatepost::screen::event::{Access, Cached, HandOffResult, Input, Now, Output, Watch};
+use gatepost::screen::policy::Policy;
+use gatepost::screen::reply::Reply;
+use gatepost::screen::session::SessionId;
+use gatepost::screen::test_set::{Action, CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
+
+use crate::seen::{Seen, Word};
+use crate::tally::Tally;
+
+/// How long smtpd(8) may keep us waiting.
+const HAND_OFF_LIMIT: Duration = Duration::from_secs(100);
+
+/// How long a full listen queue is tried again.
+const BUSY_LIMIT: Duration = Duration::from_secs(1);
+
+/// What the core asked in one turn, and what it was told.
+#[derive(Default, Debug)]
+pub struct Answers {
+    pub questions: usize,
+    pub access: Option<Access>,
+    pub cached: Option<Cached>,
+    pub interface: Option<bool>,
+}
+
+/// Where a session is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    Waiting,
+    Engine,
+    HandingOff,
+    /// smtpd(8) was busy; the next attempt waits for its time.
+    Pausing,
+}
+
+/// What became of the pregreet test.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Pregreet {
+    NotDue,
+    Pending,
+    Passed(UnixTime),
+    Ignored,
+    Failed,
+}
+
+/// One session, as seen from outside.
+#[derive(Debug)]
+struct Witness {
+    client: SocketAddr,
+    server: SocketAddr,
+    began: Instant,
+    /// The greet wait that it has to sit through.
+    wait: Duration,
+    due: TestSet,
+    was_new: bool,
+    pregreet: Pregreet,
+    /// It must not be handed off: denylisted, vetoed, or a pregreeter.
+    refused: bool,
+    place: Place,
+    watch: Watch,
+    deadline: Option<Instant>,
+    /// When the hand-off began.
+    handed: Instant,
+    /// It is back from smtpd(8), and so no longer subject to the limit of its entry.
+    returned: bool,
+}
+
+/// What the open sessions of an address share.
+#[derive(Default, Debug)]
+struct Run {
+    sessions: usize,
+    record: Option<CacheRecord>,
+    new_logged: bool,
+}
+
+/// What should have come out of a turn.
+#[derive(Default, Debug)]
+struct Expected {
+    words: Vec<Word>,
+    replies: Vec<Reply>,
+    store: Option<CacheRecord>,
+    hand_off: bool,
+    closed: bool,
+}
+
+/// The model of all sessions.
+pub struct Laws {
+    policy: Policy,
+    sessions: HashMap<SessionId, Witness>,
+    runs: HashMap<IpAddr, Run>,
+    stress: bool,
+    pub tally: Tally,
+}
+
+fn ensure(holds: bool, law: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(law()) }
+}
+
+impl Laws {
+    /// A model without sessions.
+    pub fn new(policy: Policy) -> Laws {
+        Laws {
+            policy,
+            sessions: HashMap::new(),
+            runs: HashMap::new(),
+            stress: false,
+            tally: Tally::default(),
+        }
+    }
+
+    /// How many sessions are open.
+    pub fn open(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How many hand-offs are in progress.
+    pub fn hand_offs(&self) -> usize {
+        let handed =
+            |witness: &&Witness| matches!(witness.place, Place::HandingOff | Place::Pausing);
+        self.sessions.values().filter(handed).count()
+    }
+
+    /// Judges what came out of one input.
+    pub fn check(
+        &mut self,
+        input: &Input<'_>,
+        now: Now,
+        answers: &Answers,
+        out: &[Output],
+    ) -> Result<(), String> {
+        match *input {
+            Input::Connected { session, client, server } => {
+                self.connected(session, (client, server), now, answers, out)?;
+            }
+            Input::Unidentified { session, .. } => {
+                let right = matches!(out, [Output::Log(_), Output::Send(a, Reply::NoResources), Output::Close(b)]
+                    if (*a, *b) == (session, session));
+                ensure(right, || "an unidentified connection gets one reply".into())?;
+            }
+            Input::Peeked { session, .. }
+            | Input::Received { session, .. }
+            | Input::Closed { session }
+            | Input::Deadline { session }
+            | Input::HandOff { session, .. } => self.event(session, input, now, out)?,
+            Input::Terminate => self.terminate(input, now, out)?,
+        }
+        if !matches!(input, Input::Connected { .. }) {
+            ensure(answers.questions == 0, || "only a new client gives rise to questions".into())?;
+        }
+        self.limits()
+    }
+
+    /// The rules of a first contact, step by step.
+    fn connected(
+        &mut self,
+        id: SessionId,
+        (client, server): (SocketAddr, SocketAddr),
+        now: Now,
+        answers: &Answers,
+        out: &[Output],
+    ) -> Result<(), String> {
+        let seen = Seen::of(id, client, server, out)?;
+        let mut expected = Expected { words: vec![Word::Connect], ..Expected::default() };
+        let (open, hand_offs) = (self.open() + 1, self.hand_offs());
+        let limits = self.policy.limits;
+        if !self.stress && open >= limits.pre_queue * 9 / 10 {
+            self.stress = true;
+            expected.words.push(Word::EnteringStress(open));
+        }
+        let wait = self.policy.greet_wait;
+        let mut witness = Witness {
+            client,
+            server,
+            began: now.mono,
+            wait: if self.stress { wait.stress } else { wait.normal },
+            due: TestSet::EMPTY,
+            was_new: false,
+            pregreet: Pregreet::NotDue,
+            refused: false,
+            place: Place::Waiting,
+            watch: Watch::Nothing,
+            deadline: None,
+            handed: now.mono,
+            returned: false,
+        };
+        let run = self.runs.entry(client.ip()).or_default();
+        run.sessions += 1;
+        let of_client = run.sessions;
+
+        let mut asked = 0;
+        if limits.per_client.is_some_and(|limit| of_client > limit) {
+            expected.turn_away(Some(Word::TooManyConnections), Reply::TooManyConnections);
+        } else if limits.post_queue > 0 && hand_offs >= limits.post_queue {
+            expected.turn_away(Some(Word::ServerPortsBusy), Reply::ServerPortsBusy);
+        } else {
+            asked += 1;
+            let access = answers.access.ok_or("the access list was not asked")?;
+            match access {
+                Access::Permit => expected.words.push(Word::Allowlisted),
+                Access::Reject => expected.words.push(Word::Denylisted),
+                Access::Undecided => {}
+            }
+            match (access, self.policy.denylist_action) {
+                (Access::Permit, _) => self.begin_hand_off(&mut witness, &mut expected, now),
+                (Access::Reject, Action::Drop) => expected.turn_away(None, Reply::Denylisted),
+                (access, action) => {
+                    witness.refused = access == Access::Reject && action == Action::Enforce;
+                    asked += self.screened(&mut witness, &mut expected, now, answers)?;
+                }
+            }
+        }
+        ensure(answers.questions == asked, || format!("{asked} questions, not {answers:?}"))?;
+        self.settle(id, witness, seen, expected, now, true)
+    }
+
+    /// The steps of a client that the access list leaves to the tests. Says how many
+    /// questions they give rise to.
+    fn screened(
+        &mut self,
+        witness: &mut Witness,
+        expected: &mut Expected,
+        now: Now,
+        answers: &Answers,
+    ) -> Result<usize, String> {
+        let mut asked = 0;
+        let run = self.runs.get_mut(&witness.client.ip()).ok_or("no run")?;
+        let mut found = false;
+        let record = match run.record {
+            _ if witness.refused => CacheRecord::default(),
+            Some(record) if run.sessions > 1 => record,
+            _ => {
+                asked += 1;
+                match answers.cached.as_ref().ok_or("the cache was not asked")? {
+                    Cached::Found(record) => {
+                        found = true;
+                        *record
+                    }
+                    Cached::NotFound | Cached::Failed(_) => CacheRecord::default(),
+                }
+            }
+        };
+        if !witness.refused {
+            run.record = Some(record);
+        }
+        let valid = |test: Test| matches!(record[test], Expiry::Until(end) if now.wall <= end);
+        witness.due = self.policy.enabled.iter().filter(|test| !valid(*test)).collect();
+        witness.was_new = Test::ALL.into_iter().any(|test| record[test] == Expiry::NeverPassed);
+        if witness.due.contains(Test::Pregreet) {
+            witness.pregreet = Pregreet::Pending;
+        }
+        if found && witness.due.is_empty() {
+            self.tally.add("known");
+            expected.words.push(Word::PassOld);
+            self.begin_hand_off(witness, expected, now);
+            return Ok(asked);
+        }
+        asked += 1;
+        if !answers.interface.ok_or("nobody asked about the interface")? {
+            witness.refused = true;
+            expected.words.push(Word::Veto);
+        }
+        let screening = self.open() - self.hand_offs() + 1;
+        if self.policy.limits.pre_queue > 0 && screening >= self.policy.limits.pre_queue {
+            expected.turn_away(Some(Word::ScreeningPortsBusy), Reply::ScreeningPortsBusy);
+        } else if witness.due.any_early() {
+            if witness.pregreet == Pregreet::Pending {
+                expected.replies.push(Reply::Teaser);
+            }
+        } else {
+            if witness.due.is_empty() && !witness.refused {
+                // What a parallel session has passed counts, without a line in the log.
+                self.tally.add("rides along");
+            }
+            self.early_tests_over(witness, expected, now);
+        }
+        Ok(asked)
+    }
+
+    /// The rules for a session that is open, or was.
+    fn event(
+        &mut self,
+        id: SessionId,
+        input: &Input<'_>,
+        now: Now,
+        out: &[Output],
+    ) -> Result<(), String> {
+        let Some(mut witness) = self.sessions.remove(&id) else {
+            self.tally.add("input for nobody");
+            return ensure(out.is_empty(), || "outputs for a session that has ended".into());
+        };
+        let seen = Seen::of(id, witness.client, witness.server, out)?;
+        let mut expected = Expected::default();
+        if matches!(input, Input::Deadline { .. }) {
+            witness.deadline = None;
+        }
+        let before = witness.place;
+        match (before, input) {
+            (Place::Waiting, Input::Peeked { .. }) if witness.pregreet == Pregreet::Pending => {
+                self.pregreet(&mut witness, &mut expected, now);
+            }
+            (Place::Waiting, Input::Deadline { .. }) => {
+                if witness.pregreet == Pregreet::Pending {
+                    let until = now.wall.plus(self.policy.ttl.pregreet);
+                    witness.pregreet = Pregreet::Passed(until);
+                }
+                self.early_tests_over(&mut witness, &mut expected, now);
+            }
+            (Place::Waiting | Place::Engine, Input::Closed { .. }) => {
+                expected.words.push(Word::Hangup);
+                self.end_here(&witness, &mut expected);
+            }
+            (Place::Engine, Input::Deadline { .. }) => {
+                expected.words.push(Word::TimeLimit);
+                expected.replies.push(Reply::CommandTimeLimit);
+                self.end_here(&witness, &mut expected);
+            }
+            (Place::Engine, Input::Received { .. }) => {
+                // What the engine answers is not our concern, but that it does.
+                let own = |word: &Word| *word == Word::LengthLimit;
+                expected.words.extend(seen.words.iter().copied().filter(own));
+                expected.replies.clone_from(&seen.replies);
+                let begins = |reply: &Reply| matches!(reply, Reply::Teaser | Reply::Greeting);
+                ensure(!seen.replies.iter().any(begins), || "greeted twice".into())?;
+                if seen.closed {
+                    ensure(!seen.replies.is_empty(), || "closed without a word".into())?;
+                    self.end_here(&witness, &mut expected);
+                }
+            }
+            (Place::HandingOff, Input::HandOff { result, .. }) => {
+                self.hand_off_result(&mut witness, &mut expected, now, *result);
+            }
+            (Place::HandingOff, Input::Deadline { .. }) => {
+                expected.words.push(Word::HandOffTimeout);
+                expected.closed = true;
+            }
+            (Place::Pausing, Input::Deadline { .. }) => {
+                witness.place = Place::HandingOff;
+                expected.hand_off = true;
+            }
+            _ => {
+                self.tally.add("input out of place");
+                ensure(out.is_empty(), || {
+                    format!("outputs for an input out of place ({before:?})")
+                })?;
+            }
+        }
+        let moved = witness.place != before;
+        self.settle(id, witness, seen, expected, now, moved)
+    }
+
+    fn pregreet(&mut self, witness: &mut Witness, expected: &mut Expected, now: Now) {
+        expected.words.push(Word::Pregreet);
+        match self.policy.actions.pregreet {
+            Action::Drop => {
+                self.tally.add("pregreet drop");
+                witness.pregreet = Pregreet::Failed;
+                expected.replies.push(Reply::ProtocolError);
+                self.end_here(witness, expected);
+            }
+            Action::Enforce => {
+                self.tally.add("pregreet enforce");
+                witness.pregreet = Pregreet::Failed;
+                witness.refused = true;
+                self.early_tests_over(witness, expected, now);
+            }
+            Action::Ignore => {
+                self.tally.add("pregreet ignore");
+                witness.pregreet = Pregreet::Ignored;
+                self.early_tests_over(witness, expected, now);
+            }
+        }
+    }
+
+    /// The engine for whoever is refused or has a deep test ahead, smtpd(8) for all others.
+    fn early_tests_over(&mut self, witness: &mut Witness, expected: &mut Expected, now: Now) {
+        if witness.refused || witness.due.any_deep() {
+            witness.place = Place::Engine;
+            if witness.pregreet != Pregreet::Failed {
+                expected.replies.push(Reply::Greeting);
+            }
+        } else {
+            self.conclude(witness, expected);
+            self.begin_hand_off(witness, expected, now);
+        }
+    }
+
+    fn begin_hand_off(&mut self, witness: &mut Witness, expected: &mut Expected, now: Now) {
+        witness.place = Place::HandingOff;
+        witness.handed = now.mono;
+        expected.hand_off = true;
+    }
+
+    fn hand_off_result(
+        &mut self,
+        witness: &mut Witness,
+        expected: &mut Expected,
+        now: Now,
+        result: HandOffResult<'_>,
+    ) {
+        let reply = match result {
+            HandOffResult::Done => {
+                self.tally.add("handed off");
+                expected.closed = true;
+                return;
+            }
+            HandOffResult::Busy if now.mono - witness.handed < BUSY_LIMIT => {
+                self.tally.add("busy");
+                witness.place = Place::Pausing;
+                return;
+            }
+            HandOffResult::Busy => {
+                self.tally.add("busy too long");
+                expected.words.push(Word::CannotConnect);
+                Reply::ServerPortsBusy
+            }
+            HandOffResult::NoService(_) => {
+                expected.words.push(Word::CannotConnect);
+                Reply::ServerPortsBusy
+            }
+            HandOffResult::NotSent(_) => {
+                expected.words.push(Word::CannotPass);
+                Reply::NoResources
+            }
+        };
+        if witness.pregreet == Pregreet::NotDue {
+            expected.replies.push(reply);
+            expected.closed = true;
+        } else {
+            self.tally.add("back from smtpd");
+            witness.returned = true;
+            witness.place = Place::Engine;
+            expected.replies.push(Reply::Greeting);
+        }
+    }
+
+    /// SIGTERM ends every session that is not in smtpd(8)'s hands.
+    fn terminate(&mut self, input: &Input<'_>, now: Now, out: &[Output]) -> Result<(), String> {
+        for group in out.split_inclusive(|output| matches!(output, Output::Close(_))) {
+            let Some(Output::Close(id)) = group.last() else {
+                return Err(format!("{input:?}: outputs for nobody: {group:?}"));
+            };
+            let witness = self.sessions.remove(id).ok_or("ends a session that has ended")?;
+            let seen = Seen::of(*id, witness.client, witness.server, group)?;
+            let mut expected =
+                Expected { replies: vec![Reply::Unavailable], closed: true, ..Expected::default() };
+            match witness.place {
+                Place::Waiting | Place::Engine => self.end_here(&witness, &mut expected),
+                Place::Pausing => self.tally.add("terminated in a pause"),
+                Place::HandingOff => return Err("terminates what is in smtpd's hands".into()),
+            }
+            self.settle(*id, witness, seen, expected, now, true)?;
+        }
+        let left = self.sessions.values().find(|witness| witness.place != Place::HandingOff);
+        ensure(left.is_none(), || format!("{left:?} outlives a Terminate"))
+    }
+
+    /// The end of a session in our hands: conclusion and DISCONNECT.
+    fn end_here(&mut self, witness: &Witness, expected: &mut Expected) {
+        self.conclude(witness, expected);
+        expected.words.push(Word::Disconnect);
+        expected.closed = true;
+    }
+
+    /// PASS for who has passed all that was due, a record for who has passed something, and
+    /// nothing for who has failed.
+    fn conclude(&mut self, witness: &Witness, expected: &mut Expected) {
+        let Pregreet::Passed(until) = witness.pregreet else { return };
+        let Some(run) = self.runs.get_mut(&witness.client.ip()) else { return };
+        if witness.refused {
+            return;
+        }
+        if witness.due == TestSet::EMPTY.with(Test::Pregreet) {
+            if witness.was_new && !run.new_logged {
+                run.new_logged = true;
+                expected.words.push(Word::PassNew);
+            } else {
+                if witness.was_new {
+                    self.tally.add("second pass new");
+                }
+                expected.words.push(Word::PassOld);
+            }
+        }
+        let old = run.record.unwrap_or_default();
+        let record = PerTest::from_fn(|test| match old[test] {
+            _ if test == Test::Pregreet => Expiry::Until(until),
+            Expiry::NeverPassed if !self.policy.enabled.contains(test) => Expiry::Disabled,
+            stamp => stamp,
+        });
+        run.record = Some(record);
+        expected.store = Some(record);
+    }
+
+    /// Compares what was seen with what was expected, and remembers the session's new state.
+    fn settle(
+        &mut self,
+        id: SessionId,
+        mut witness: Witness,
+        seen: Seen,
+        mut expected: Expected,
+        now: Now,
+        moved: bool,
+    ) -> Result<(), String> {
+        if expected.closed {
+            self.leave(&witness, &mut expected);
+        }
+        let same = seen.words == expected.words
+            && seen.replies == expected.replies
+            && seen.store == expected.store
+            && seen.handed_off == expected.hand_off
+            && seen.closed == expected.closed;
+        ensure(same, || format!("expected {expected:?}, saw {seen:?}, of {witness:?}"))?;
+        for word in &seen.words {
+            self.tally.add(word.name());
+        }
+        if let Some(store) = &seen.store {
+            self.tally.add("stored");
+            let fresh = matches!(store[Test::Pregreet], Expiry::Until(end) if end > UnixTime(0));
+            ensure(fresh && !witness.refused, || format!("{store:?} stored for {witness:?}"))?;
+        }
+        witness.watch = seen.watch.unwrap_or(witness.watch);
+        if seen.handed_off {
+            law_of_hand_off(&witness, now)?;
+        }
+        if seen.closed {
+            return Ok(());
+        }
+        self.settle_deadline(&mut witness, &seen, now, moved)?;
+        let watch = match (witness.place, witness.pregreet) {
+            (Place::Waiting, Pregreet::Pending) => Watch::Peek,
+            (Place::Engine, _) => Watch::Read,
+            _ => Watch::Nothing,
+        };
+        ensure(witness.watch == watch, || {
+            format!("{watch:?} is the right way to look: {witness:?}")
+        })?;
+        self.sessions.insert(id, witness);
+        Ok(())
+    }
+
+    /// A session that is open has exactly one deadline, and the right one.
+    fn settle_deadline(
+        &self,
+        witness: &mut Witness,
+        seen: &Seen,
+        now: Now,
+        moved: bool,
+    ) -> Result<(), String> {
+        let limit = self.policy.command_time_limit;
+        let right = match (seen.deadline.map(|deadline| deadline - now.mono), witness.place) {
+            (None, _) => !moved && !seen.handed_off,
+            (Some(span), Place::Waiting) => moved && span == witness.wait,
+            (Some(span), Place::Engine) => {
+                span == if self.stress { limit.stress } else { limit.normal }
+            }
+            (Some(span), Place::HandingOff) => seen.handed_off && span == HAND_OFF_LIMIT,
+            (Some(span), Place::Pausing) => moved && !span.is_zero() && span <= BUSY_LIMIT,
+        };
+        ensure(right, || format!("not the right deadline: {seen:?}, {witness:?}"))?;
+        witness.deadline = seen.deadline.or(witness.deadline);
+        ensure(witness.deadline.is_some(), || format!("waits for ever: {witness:?}"))
+    }
+
+    fn leave(&mut self, witness: &Witness, expected: &mut Expected) {
+        let address = witness.client.ip();
+        if let Some(run) = self.runs.get_mut(&address) {
+            run.sessions -= 1;
+            if run.sessions == 0 {
+                self.runs.remove(&address);
+            }
+        }
+        if self.stress && self.open() <= self.policy.limits.pre_queue * 7 / 10 {
+            self.stress = false;
+            expected.words.push(Word::LeavingStress(self.open()));
+        }
+    }
+
+    /// The limits hold for the sum of all sessions, however they came about.
+    fn limits(&self) -> Result<(), String> {
+        let limits = self.policy.limits;
+        let most = self.runs.values().map(|run| run.sessions).max().unwrap_or_default();
+        ensure(limits.per_client.is_none_or(|limit| most <= limit), || {
+            format!("{most} sessions of one client")
+        })?;
+        let screened = |witness: &&Witness| {
+            !witness.returned && matches!(witness.place, Place::Waiting | Place::Engine)
+        };
+        let screened = self.sessions.values().filter(screened).count();
+        ensure(limits.pre_queue == 0 || screened < limits.pre_queue, || {
+            format!("{screened} clients are screened")
+        })
+    }
+}
+
+/// Whom smtpd(8) may see, and when.
+fn law_of_hand_off(witness: &Witness, now: Now) -> Result<(), String> {
+    ensure(!witness.refused, || format!("refused, yet handed off: {witness:?}"))?;
+    ensure(witness.pregreet != Pregreet::Failed, || format!("dropped: {witness:?}"))?;
+    ensure(witness.watch == Watch::Nothing, || format!("still looked at: {witness:?}"))?;
+    let polite = matches!(witness.pregreet, Pregreet::Pending | Pregreet::Passed(_));
+    let waited = now.mono - witness.began;
+    ensure(!polite || waited >= witness.wait, || format!("only {waited:?}: {witness:?}"))
+}
+
+impl Expected {
+    fn turn_away(&mut self, word: Option<Word>, reply: Reply) {
+        self.words.extend(word);
+        self.words.push(Word::Disconnect);
+        self.replies.push(reply);
+        self.closed = true;
+    }
+}

@@ -1,0 +1,117 @@
+//! Thousands of clients on a virtual clock, all of it determined by one number.
+//!
+//! After every input the core's own invariants are checked, and what came out is compared
+//! with the laws in `laws`. A failure names its seed:
+//!
+//! ```text
+//! GATEPOST_SEED=42 cargo test --test simulation
+//! ```
+//!
+//! replays it alone, and shows the turns that led to the failure. `GATEPOST_SIM_CLIENTS`
+//! is the number of clients per seed.
+
+// What a test holds in its hands it may grip; to panic is how it fails.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod draw;
+mod laws;
+mod rng;
+mod seen;
+mod stock;
+mod tally;
+mod world;
+
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tally::Tally;
+use world::World;
+
+const SEEDS: u64 = 40;
+const CLIENTS: usize = 1500;
+
+/// What has to happen somewhere in the fixed seeds, or else they prove too little.
+const WANTED: [&str; 31] = [
+    "allowlisted",
+    "back from smtpd",
+    "busy",
+    "busy too long",
+    "cannot connect",
+    "cannot pass",
+    "denylisted",
+    "disconnect",
+    "entering stress",
+    "hand-off timeout",
+    "handed off",
+    "hangup",
+    "input for nobody",
+    "input out of place",
+    "known",
+    "leaving stress",
+    "length limit",
+    "pass new",
+    "pass old",
+    "pregreet drop",
+    "pregreet enforce",
+    "pregreet ignore",
+    "rides along",
+    "screening ports busy",
+    "second pass new",
+    "server ports busy",
+    "stored",
+    "terminated in a pause",
+    "time limit",
+    "too many connections",
+    "veto",
+];
+
+fn variable<T: FromStr>(name: &str) -> Option<T> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}
+
+/// Says how to come back here, whether a law or an assertion of the core is broken.
+struct Replay(u64);
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let clients = variable("GATEPOST_SIM_CLIENTS").unwrap_or(CLIENTS);
+            eprintln!(
+                "replay with: GATEPOST_SEED={} GATEPOST_SIM_CLIENTS={clients} \
+                 cargo test --test simulation",
+                self.0
+            );
+        }
+    }
+}
+
+fn simulate(seed: u64, trace: bool) -> Tally {
+    let _replay = Replay(seed);
+    let clients = variable("GATEPOST_SIM_CLIENTS").unwrap_or(CLIENTS);
+    World::new(seed, clients, trace)
+        .run()
+        .unwrap_or_else(|failure| panic!("seed {seed}:\n{failure}"))
+}
+
+#[test]
+fn fixed_seeds() {
+    if variable::<u64>("GATEPOST_SEED").is_some() {
+        return;
+    }
+    let mut tally = Tally::default();
+    for seed in 1..=SEEDS {
+        tally.merge(simulate(seed, false));
+    }
+    let missing = tally.missing(&WANTED);
+    assert!(missing.is_empty(), "never happened: {missing:?}\n{tally:#?}");
+}
+
+#[test]
+fn a_new_seed_every_time() {
+    let replay: Option<u64> = variable("GATEPOST_SEED");
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
+    let seed = replay.unwrap_or(u64::from(nanos));
+    println!("seed {seed}");
+    simulate(seed, replay.is_some());
+}

@@ -1,0 +1,153 @@
+//! What the core did about one session in one turn, sorted.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use gatepost::screen::event::{Output, Watch};
+use gatepost::screen::logline::LogLine;
+use gatepost::screen::reply::Reply;
+use gatepost::screen::session::SessionId;
+use gatepost::screen::test_set::CacheRecord;
+
+/// A log line without its details.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Word {
+    Connect,
+    EnteringStress(usize),
+    LeavingStress(usize),
+    TooManyConnections,
+    ServerPortsBusy,
+    ScreeningPortsBusy,
+    Allowlisted,
+    Denylisted,
+    Veto,
+    PassNew,
+    PassOld,
+    Pregreet,
+    Hangup,
+    TimeLimit,
+    LengthLimit,
+    CannotConnect,
+    CannotPass,
+    HandOffTimeout,
+    Disconnect,
+}
+
+impl Word {
+    /// The name under which it is counted.
+    pub fn name(self) -> &'static str {
+        match self {
+            Word::Connect => "connect",
+            Word::EnteringStress(_) => "entering stress",
+            Word::LeavingStress(_) => "leaving stress",
+            Word::TooManyConnections => "too many connections",
+            Word::ServerPortsBusy => "server ports busy",
+            Word::ScreeningPortsBusy => "screening ports busy",
+            Word::Allowlisted => "allowlisted",
+            Word::Denylisted => "denylisted",
+            Word::Veto => "veto",
+            Word::PassNew => "pass new",
+            Word::PassOld => "pass old",
+            Word::Pregreet => "pregreet",
+            Word::Hangup => "hangup",
+            Word::TimeLimit => "time limit",
+            Word::LengthLimit => "length limit",
+            Word::CannotConnect => "cannot connect",
+            Word::CannotPass => "cannot pass",
+            Word::HandOffTimeout => "hand-off timeout",
+            Word::Disconnect => "disconnect",
+        }
+    }
+}
+
+/// The outputs of one turn, all about the same session.
+#[derive(Default, Debug)]
+pub struct Seen {
+    pub words: Vec<Word>,
+    pub replies: Vec<Reply>,
+    pub watch: Option<Watch>,
+    pub deadline: Option<Instant>,
+    pub store: Option<CacheRecord>,
+    pub handed_off: bool,
+    pub closed: bool,
+}
+
+impl Seen {
+    /// Sorts the outputs. The error says that one of them is about somebody else, or comes
+    /// after the end, or twice.
+    pub fn of(
+        id: SessionId,
+        client: SocketAddr,
+        server: SocketAddr,
+        out: &[Output],
+    ) -> Result<Seen, String> {
+        let mut seen = Seen::default();
+        for output in out {
+            if seen.closed {
+                return Err(format!("{output:?} after the Close"));
+            }
+            let about_it = match output {
+                Output::Log(line) => seen.line(line, client),
+                Output::Send(whom, reply) => {
+                    seen.replies.push(*reply);
+                    *whom == id
+                }
+                Output::Watch(whom, watch) => {
+                    seen.watch = Some(*watch);
+                    *whom == id
+                }
+                Output::SetDeadline(whom, deadline) => {
+                    *whom == id && seen.deadline.replace(*deadline).is_none()
+                }
+                Output::Store(whom, record) => {
+                    *whom == client.ip() && seen.store.replace(*record).is_none()
+                }
+                Output::HandOff { session, client: from, server: to } => {
+                    if seen.watch.is_some_and(|watch| watch != Watch::Nothing) {
+                        return Err("handed off while its input is looked at".into());
+                    }
+                    let first = !std::mem::replace(&mut seen.handed_off, true);
+                    first && (*session, *from, *to) == (id, client, server)
+                }
+                Output::Close(whom) => {
+                    seen.closed = true;
+                    *whom == id
+                }
+            };
+            if !about_it {
+                return Err(format!("{output:?} is wrong here"));
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Notes a log line; false if it is about another client.
+    fn line(&mut self, line: &LogLine, client: SocketAddr) -> bool {
+        let (word, about) = match line {
+            LogLine::Connect { client: about, .. } => (Word::Connect, *about),
+            LogLine::Allowlisted(about, _) => (Word::Allowlisted, *about),
+            LogLine::Denylisted(about, _) => (Word::Denylisted, *about),
+            LogLine::AllowlistVeto(about, _) => (Word::Veto, *about),
+            LogLine::PassNew(about) => (Word::PassNew, *about),
+            LogLine::PassOld(about) => (Word::PassOld, *about),
+            LogLine::Pregreet { client: about, .. } => (Word::Pregreet, *about),
+            LogLine::Hangup { client: about, .. } => (Word::Hangup, *about),
+            LogLine::CommandTimeLimit(about, _) => (Word::TimeLimit, *about),
+            LogLine::CommandLengthLimit(about, _) => (Word::LengthLimit, *about),
+            LogLine::TooManyConnections(about) => (Word::TooManyConnections, *about),
+            LogLine::ServerPortsBusy(about) => (Word::ServerPortsBusy, *about),
+            LogLine::ScreeningPortsBusy(about) => (Word::ScreeningPortsBusy, *about),
+            LogLine::Disconnect(about) => (Word::Disconnect, *about),
+            LogLine::EnteringStress(sessions) => (Word::EnteringStress(*sessions), client),
+            LogLine::LeavingStress(sessions) => (Word::LeavingStress(*sessions), client),
+            LogLine::CannotConnect { .. } => (Word::CannotConnect, client),
+            LogLine::CannotPass { .. } => (Word::CannotPass, client),
+            LogLine::HandOffTimeout { .. } => (Word::HandOffTimeout, client),
+            LogLine::OldWordsByDefault(about) => return *about == client,
+            LogLine::Message(_) => return true,
+            LogLine::Unidentified { .. } => return false,
+        };
+        self.words.push(word);
+        about == client
+    }
+}

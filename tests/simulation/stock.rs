@@ -1,0 +1,46 @@
+//! The policy of a stock main.cf, from which the tests start.
+
+use std::time::Duration;
+
+use gatepost::screen::policy::{Limits, Policy, Stressed, Wording};
+use gatepost::screen::test_set::{Action, PerTest, Test, TestSet};
+
+const DAY: Duration = Duration::from_secs(86_400);
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
+
+/// Postfix's defaults at compatibility level 3.6, on a host named mx.example.test.
+pub fn policy() -> Policy {
+    Policy {
+        greet_banner: Some("mx.example.test ESMTP Postfix".into()),
+        smtpd_banner: "mx.example.test ESMTP Postfix".into(),
+        myhostname: "mx.example.test".into(),
+        enabled: TestSet::EMPTY.with(Test::Pregreet),
+        actions: PerTest {
+            pregreet: Action::Ignore,
+            dnsbl: Action::Ignore,
+            pipelining: Action::Enforce,
+            non_smtp_command: Action::Drop,
+            bare_newline: Action::Ignore,
+        },
+        denylist_action: Action::Ignore,
+        ttl: PerTest {
+            pregreet: DAY,
+            dnsbl: Duration::from_secs(60),
+            pipelining: MONTH,
+            non_smtp_command: MONTH,
+            bare_newline: MONTH,
+        },
+        dnsbl_max_ttl: Duration::from_secs(3600),
+        greet_wait: Stressed { normal: Duration::from_secs(6), stress: Duration::from_secs(2) },
+        command_time_limit: Stressed {
+            normal: Duration::from_secs(300),
+            stress: Duration::from_secs(10),
+        },
+        line_length_limit: 2048,
+        limits: Limits { per_client: Some(50), post_queue: 100, pre_queue: 100 },
+        soft_bounce: false,
+        wording: Wording::Respectful,
+        delay_resolution: 2,
+        smtpd_service: "smtpd".into(),
+    }
+}

@@ -1,0 +1,545 @@
+//! The world around the core: clients, their sockets, timers, the cache, smtpd(8), and the
+//! things that come too late.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use gatepost::screen::event::{
+    Access, Cached, HandOffResult, Input, Lookups, Now, Output, PEEK_LIMIT, Watch,
+};
+use gatepost::screen::logline::Message;
+use gatepost::screen::policy::Policy;
+use gatepost::screen::reply::Reply;
+use gatepost::screen::screener::Screener;
+use gatepost::screen::session::{SessionId, Slots};
+use gatepost::screen::test_set::{CacheRecord, UnixTime};
+
+use crate::draw;
+use crate::laws::{Answers, Laws};
+use crate::rng::Rng;
+use crate::tally::Tally;
+
+const START: u64 = 1_800_000_000;
+const ENDS: [&str; 2] = ["192.0.2.1:25", "[2001:db8::25]:25"];
+
+/// How many turns are kept for the report of a failure.
+const TRACE: usize = 60;
+
+/// Something that is going to happen.
+#[derive(Debug)]
+enum Event {
+    Arrival,
+    /// The client sends this.
+    Says(SessionId, Vec<u8>),
+    /// The client hangs up; `true` is a reset, which throws away what was not read.
+    HangsUp(SessionId, bool),
+    /// The socket may have something to report.
+    Readable(SessionId),
+    WriteFailed(SessionId),
+    /// A timer; it counts only if nothing has replaced it.
+    Timer(SessionId, u64),
+    /// smtpd(8) answers.
+    Answers(SessionId, Smtpd),
+    /// An input that comes too late, twice, or out of place.
+    Stray,
+    /// The weather changes.
+    Change,
+    Terminate,
+}
+
+/// How smtpd(8) feels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Smtpd {
+    Well,
+    Slow,
+    Full,
+    Gone,
+    Broken,
+    Mute,
+}
+
+impl Smtpd {
+    const ALL: [Smtpd; 6] =
+        [Smtpd::Well, Smtpd::Slow, Smtpd::Full, Smtpd::Gone, Smtpd::Broken, Smtpd::Mute];
+
+    fn result(self) -> HandOffResult<'static> {
+        match self {
+            Smtpd::Well | Smtpd::Slow | Smtpd::Mute => HandOffResult::Done,
+            Smtpd::Full => HandOffResult::Busy,
+            Smtpd::Gone => HandOffResult::NoService("No such file or directory"),
+            Smtpd::Broken => HandOffResult::NotSent("Broken pipe"),
+        }
+    }
+}
+
+/// An entry of the agenda: when, then by lot.
+struct Entry {
+    at: Duration,
+    lot: u64,
+    event: Event,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        (self.at, self.lot) == (other.at, other.lot)
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Entry) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Entry) -> std::cmp::Ordering {
+        (self.at, self.lot).cmp(&(other.at, other.lot))
+    }
+}
+
+/// The edge's side of a session.
+struct Seat {
+    client: SocketAddr,
+    watch: Watch,
+    timer: u64,
+    unread: Vec<u8>,
+    hung_up: bool,
+    /// The hand-off has been asked for, and its result is not in.
+    handing_off: bool,
+}
+
+/// What the core may ask.
+struct Outside {
+    access: HashMap<IpAddr, Access>,
+    cache: HashMap<IpAddr, CacheRecord>,
+    cache_fails: bool,
+    /// Newcomers are not let in here.
+    closed_end: Option<IpAddr>,
+    answers: Answers,
+}
+
+impl Lookups for Outside {
+    fn access(&mut self, client: IpAddr, messages: &mut Vec<Message>) -> Access {
+        let access = self.access.get(&client).copied().unwrap_or(Access::Undecided);
+        if access == Access::Undecided {
+            messages.push(Message::warning("access list: nothing to say"));
+        }
+        self.answers.questions += 1;
+        self.answers.access = Some(access);
+        access
+    }
+
+    fn cached(&mut self, client: IpAddr) -> Cached {
+        let cached = match self.cache.get(&client) {
+            _ if self.cache_fails => Cached::Failed("cache: disk I/O error".into()),
+            Some(record) => Cached::Found(*record),
+            None => Cached::NotFound,
+        };
+        self.answers.questions += 1;
+        self.answers.cached = Some(cached.clone());
+        cached
+    }
+
+    fn interface_allowed(&mut self, server: IpAddr, _: &mut Vec<Message>) -> bool {
+        let allowed = self.closed_end != Some(server);
+        self.answers.questions += 1;
+        self.answers.interface = Some(allowed);
+        allowed
+    }
+}
+
+/// One simulation.
+pub struct World {
+    rng: Rng,
+    policy: Policy,
+    screener: Screener,
+    laws: Laws,
+    outside: Outside,
+    seats: Slots<Seat>,
+    /// Sessions that have ended, the latest ones.
+    gone: VecDeque<SessionId>,
+    agenda: BinaryHeap<Reverse<Entry>>,
+    /// When the simulation began, by the clock that never jumps.
+    base: Instant,
+    /// The time since then.
+    time: Duration,
+    wall: UnixTime,
+    to_come: usize,
+    addresses: usize,
+    port: u16,
+    /// The longest pause between two arrivals, milliseconds.
+    pause: u64,
+    smtpd: Smtpd,
+    timers: u64,
+    trace: Option<VecDeque<String>>,
+}
+
+impl World {
+    /// A world that is fully determined by `seed`, with so many clients to come.
+    pub fn new(seed: u64, clients: usize, trace: bool) -> World {
+        let mut rng = Rng::new(seed);
+        let policy = draw::policy(&mut rng);
+        let addresses = rng.count(10, 400);
+        let mut outside = Outside {
+            access: HashMap::new(),
+            cache: HashMap::new(),
+            cache_fails: false,
+            closed_end: None,
+            answers: Answers::default(),
+        };
+        for number in 0..addresses {
+            let address = draw::address(number);
+            if rng.chance(20) {
+                outside.access.insert(address, rng.pick(&[Access::Permit, Access::Reject]));
+            }
+            if rng.chance(30) {
+                outside.cache.insert(address, draw::record(&mut rng, UnixTime(START)));
+            }
+        }
+        World {
+            screener: Screener::new(policy.clone()),
+            laws: Laws::new(policy.clone()),
+            policy,
+            outside,
+            seats: Slots::default(),
+            gone: VecDeque::new(),
+            agenda: BinaryHeap::new(),
+            base: Instant::now(),
+            time: Duration::ZERO,
+            wall: UnixTime(START),
+            to_come: clients,
+            addresses,
+            port: 1024,
+            pause: 100,
+            smtpd: Smtpd::Well,
+            timers: 0,
+            trace: trace.then(VecDeque::new),
+            rng,
+        }
+    }
+
+    /// Lets everything happen. The error is a broken law, and what led to it.
+    pub fn run(mut self) -> Result<Tally, String> {
+        let most = self.to_come * 500 + 10_000;
+        self.plan(Duration::ZERO, Event::Arrival);
+        self.plan(Duration::ZERO, Event::Change);
+        self.plan(Duration::ZERO, Event::Stray);
+        for _ in 0..most {
+            let Some(Reverse(entry)) = self.agenda.pop() else { return self.rest() };
+            self.advance(entry.at);
+            self.happen(entry.event).map_err(|law| self.report(&law))?;
+        }
+        Err(self.report("this never ends"))
+    }
+
+    fn rest(self) -> Result<Tally, String> {
+        if self.seats.is_empty() && self.screener.sessions() == 0 {
+            Ok(self.laws.tally)
+        } else {
+            Err(self.report("somebody was forgotten"))
+        }
+    }
+
+    fn report(&self, law: &str) -> String {
+        let trace =
+            self.trace.iter().flatten().fold(String::new(), |text, line| text + line + "\n");
+        format!("{trace}at {:?}: {law}\nunder {:?}", self.time, self.policy)
+    }
+
+    fn plan(&mut self, after: Duration, event: Event) {
+        let entry = Entry { at: self.time + after, lot: self.rng.next(), event };
+        self.agenda.push(Reverse(entry));
+    }
+
+    fn advance(&mut self, at: Duration) {
+        let seconds = at.as_secs() - self.time.as_secs();
+        self.wall = self.wall.plus(Duration::from_secs(seconds));
+        self.time = at;
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), String> {
+        match event {
+            Event::Arrival => self.arrival(),
+            Event::Says(id, data) => {
+                if let Some(seat) = self.seats.get_mut(id).filter(|seat| !seat.hung_up) {
+                    seat.unread.extend(data);
+                    self.plan(Duration::ZERO, Event::Readable(id));
+                }
+                Ok(())
+            }
+            Event::HangsUp(id, reset) => {
+                if let Some(seat) = self.seats.get_mut(id) {
+                    seat.hung_up = true;
+                    if reset {
+                        seat.unread.clear();
+                    }
+                    self.plan(Duration::ZERO, Event::Readable(id));
+                }
+                Ok(())
+            }
+            Event::Readable(id) => self.readable(id),
+            Event::WriteFailed(id) => self.feed(Input::Closed { session: id }),
+            Event::Timer(id, timer) => match self.seats.get(id) {
+                Some(seat) if seat.timer != timer => Ok(()),
+                _ => self.feed(Input::Deadline { session: id }),
+            },
+            Event::Answers(id, smtpd) => {
+                if let Some(seat) = self.seats.get_mut(id) {
+                    seat.handing_off = false;
+                }
+                // SIGTERM in the pause before the next attempt is a case of its own.
+                if smtpd == Smtpd::Full && self.rng.chance(1) && self.rng.chance(20) {
+                    let after = self.rng.span(0, 40);
+                    self.plan(after, Event::Terminate);
+                }
+                self.feed(Input::HandOff { session: id, result: smtpd.result() })
+            }
+            Event::Stray => {
+                if self.busy() {
+                    let after = self.rng.span(0, 1000);
+                    self.plan(after, Event::Stray);
+                }
+                self.stray()
+            }
+            Event::Change => {
+                self.change();
+                Ok(())
+            }
+            Event::Terminate => {
+                self.to_come = 0;
+                if self.busy() && self.rng.chance(50) {
+                    let after = self.rng.span(0, 2000);
+                    self.plan(after, Event::Terminate);
+                }
+                self.feed(Input::Terminate)
+            }
+        }
+    }
+
+    /// Whether there is anything left that others could get in the way of.
+    fn busy(&self) -> bool {
+        self.to_come > 0 || !self.seats.is_empty()
+    }
+
+    fn change(&mut self) {
+        self.smtpd = if self.rng.chance(50) { Smtpd::Well } else { self.rng.pick(&Smtpd::ALL) };
+        if self.rng.chance(1) && self.rng.chance(40) {
+            self.plan(Duration::ZERO, Event::Terminate);
+        }
+        self.pause = self.rng.pick(&[50, 200, 600, 2000]);
+        self.outside.cache_fails = self.rng.chance(10);
+        let end: SocketAddr = self.rng.pick(&ENDS).parse().unwrap();
+        self.outside.closed_end = self.rng.chance(30).then(|| end.ip());
+        let address = self.address();
+        let access = self.rng.pick(&[Access::Permit, Access::Reject, Access::Undecided]);
+        self.outside.access.insert(address, access);
+        if self.rng.chance(10) {
+            let jump = Duration::from_secs(self.rng.pick(&[1, 3600, 100_000, 3_000_000]));
+            let back = self.rng.chance(50);
+            self.wall = if back { self.wall.minus(jump) } else { self.wall.plus(jump) };
+        }
+        if self.busy() {
+            let after = self.rng.span(500, 15_000);
+            self.plan(after, Event::Change);
+        }
+    }
+
+    fn address(&mut self) -> IpAddr {
+        let number = self.rng.count(0, self.addresses - 1);
+        draw::address(number)
+    }
+
+    fn arrival(&mut self) -> Result<(), String> {
+        if self.to_come == 0 {
+            return Ok(());
+        }
+        self.to_come -= 1;
+        // Now and then all go away before the next one comes.
+        let idle = self.rng.chance(1) && self.rng.chance(20);
+        let after = self.rng.span(0, if idle { 900_000 } else { self.pause });
+        self.plan(after, Event::Arrival);
+
+        let client = SocketAddr::new(self.address(), self.port);
+        self.port = self.port.checked_add(1).unwrap_or(1024);
+        let seat = Seat {
+            client,
+            watch: Watch::Nothing,
+            timer: 0,
+            unread: Vec::new(),
+            hung_up: false,
+            handing_off: false,
+        };
+        let id = self.seats.insert(seat).ok_or("no id left")?;
+        if self.rng.chance(1) {
+            let reason = "Transport endpoint is not connected";
+            return self.feed(Input::Unidentified { session: id, call: "getpeername", reason });
+        }
+        let wait = u64::try_from(self.policy.greet_wait.normal.as_millis()).unwrap();
+        if self.rng.chance(25) {
+            let (after, words) = (self.rng.span(0, wait + 100), draw::words(&mut self.rng));
+            self.plan(after, Event::Says(id, words));
+        }
+        if self.rng.chance(25) {
+            let (after, reset) = (self.rng.span(0, wait + 3000), self.rng.chance(30));
+            self.plan(after, Event::HangsUp(id, reset));
+        }
+        let server = self.rng.pick(&ENDS).parse().unwrap();
+        self.feed(Input::Connected { session: id, client, server })
+    }
+
+    fn readable(&mut self, id: SessionId) -> Result<(), String> {
+        let Some(seat) = self.seats.get_mut(id) else { return Ok(()) };
+        match seat.watch {
+            Watch::Nothing => Ok(()),
+            _ if seat.unread.is_empty() && seat.hung_up => self.feed(Input::Closed { session: id }),
+            _ if seat.unread.is_empty() => Ok(()),
+            Watch::Peek => {
+                let data = seat.unread[..seat.unread.len().min(PEEK_LIMIT)].to_vec();
+                self.feed(Input::Peeked { session: id, data: &data })
+            }
+            Watch::Read => {
+                let most = seat.unread.len();
+                let data: Vec<u8> = seat.unread.drain(..self.rng.count(1, most)).collect();
+                self.plan(Duration::ZERO, Event::Readable(id));
+                self.feed(Input::Received { session: id, data: &data })
+            }
+        }
+    }
+
+    /// An input that the core must shrug off.
+    fn stray(&mut self) -> Result<(), String> {
+        let result = self.rng.pick(&Smtpd::ALL).result();
+        if self.rng.chance(50) {
+            let count = self.gone.len();
+            let id = match self.rng.count(0, count) {
+                0 => SessionId { slot: u32::MAX, generation: 1 },
+                nth => self.gone[nth - 1],
+            };
+            let input = match self.rng.between(0, 4) {
+                0 => Input::Deadline { session: id },
+                1 => Input::Closed { session: id },
+                2 => Input::Peeked { session: id, data: b"HELO late\r\n" },
+                3 => Input::Received { session: id, data: b"HELO late\r\n" },
+                _ => Input::HandOff { session: id, result },
+            };
+            return self.feed(input);
+        }
+        let count = self.seats.len();
+        if count == 0 {
+            return Ok(());
+        }
+        let nth = self.rng.count(0, count - 1);
+        let Some((id, seat)) = self.seats.iter().nth(nth) else { return Ok(()) };
+        let (watch, handing_off) = (seat.watch, seat.handing_off);
+        match self.rng.between(0, 3) {
+            0 if watch != Watch::Peek => self.feed(Input::Peeked { session: id, data: b"x" }),
+            1 if watch != Watch::Read => self.feed(Input::Received { session: id, data: b"x" }),
+            2 if handing_off => self.feed(Input::Closed { session: id }),
+            3 if !handing_off => self.feed(Input::HandOff { session: id, result }),
+            _ => Ok(()),
+        }
+    }
+
+    /// One turn: the input, the laws, the outputs.
+    fn feed(&mut self, input: Input<'_>) -> Result<(), String> {
+        let now = Now { mono: self.base + self.time, wall: self.wall };
+        self.outside.answers = Answers::default();
+        let mut out = Vec::new();
+        self.screener.handle(input, now, &mut self.outside, &mut out);
+        if let Some(trace) = &mut self.trace {
+            if trace.len() == TRACE {
+                trace.pop_front();
+            }
+            trace.push_back(format!("{:?} {input:?}\n    {out:?}", self.time));
+        }
+        self.screener.check_invariants()?;
+        self.laws.check(&input, now, &self.outside.answers, &out)?;
+        let told = (self.screener.sessions(), self.screener.hand_offs());
+        if told != (self.laws.open(), self.laws.hand_offs()) {
+            return Err(format!("{told:?} sessions and hand-offs are not what they are"));
+        }
+        out.into_iter().try_for_each(|output| self.apply(output))?;
+        if self.seats.len() == told.0 {
+            Ok(())
+        } else {
+            Err(format!("{} sockets for {} sessions", self.seats.len(), told.0))
+        }
+    }
+
+    fn apply(&mut self, output: Output) -> Result<(), String> {
+        match output {
+            Output::Log(_) => {}
+            Output::Send(id, reply) => self.sent(id, reply)?,
+            Output::Watch(id, watch) => {
+                self.seats.get_mut(id).ok_or("Watch for nobody")?.watch = watch;
+                self.plan(Duration::ZERO, Event::Readable(id));
+            }
+            Output::SetDeadline(id, deadline) => {
+                self.timers += 1;
+                let seat = self.seats.get_mut(id).ok_or("SetDeadline for nobody")?;
+                seat.timer = self.timers;
+                let timer = seat.timer;
+                // The loop may be late, but never early.
+                let late = if self.rng.chance(20) { self.rng.span(0, 200) } else { Duration::ZERO };
+                let after = deadline.duration_since(self.base + self.time) + late;
+                self.plan(after, Event::Timer(id, timer));
+            }
+            Output::Store(address, record) => {
+                self.outside.cache.insert(address, record);
+            }
+            Output::HandOff { session, .. } => {
+                let seat = self.seats.get_mut(session).ok_or("HandOff for nobody")?;
+                if std::mem::replace(&mut seat.handing_off, true) {
+                    return Err(format!("{} is handed off twice at once", seat.client));
+                }
+                let smtpd = self.smtpd;
+                let after = match smtpd {
+                    Smtpd::Slow => self.rng.span(1000, 99_000),
+                    Smtpd::Mute => self.rng.span(90_000, 120_000),
+                    _ => self.rng.span(0, 200),
+                };
+                // A result after the deadline is news about nobody.
+                self.plan(after, Event::Answers(session, smtpd));
+            }
+            Output::Close(id) => {
+                self.seats.remove(id).ok_or("Close for nobody")?;
+                if self.gone.len() == 64 {
+                    self.gone.pop_front();
+                }
+                self.gone.push_back(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// The client has got a reply, and does something about it.
+    fn sent(&mut self, id: SessionId, reply: Reply) -> Result<(), String> {
+        let seat = self.seats.get(id).ok_or("Send for nobody")?;
+        if seat.hung_up {
+            if self.rng.chance(50) {
+                self.plan(Duration::ZERO, Event::WriteFailed(id));
+            }
+            return Ok(());
+        }
+        if self.rng.chance(5) {
+            let (after, reset) = (self.rng.span(0, 1000), self.rng.chance(50));
+            self.plan(after, Event::HangsUp(id, reset));
+        }
+        if reply == Reply::Greeting && self.rng.chance(80) {
+            let mut words = draw::words(&mut self.rng);
+            let mut after = self.rng.span(0, 2000);
+            while !words.is_empty() {
+                let most = words.len();
+                let rest = words.split_off(self.rng.count(1, most));
+                self.plan(after, Event::Says(id, words));
+                after += self.rng.span(0, 1000);
+                words = rest;
+            }
+        }
+        Ok(())
+    }
+}
