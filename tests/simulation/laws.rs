@@ -4,17 +4,18 @@
 //! tables, and know after every input what should have come out.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::net::IpAddr;
+use std::time::Duration;
 
-use gatepost::screen::event::{Access, Cached, HandOffResult, Input, Now, Output, Watch};
+use gatepost::screen::event::{HandOffResult, Input, Now, Output, Watch};
 use gatepost::screen::policy::Policy;
 use gatepost::screen::reply::Reply;
 use gatepost::screen::session::SessionId;
-use gatepost::screen::test_set::{Action, CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
+use gatepost::screen::test_set::{Action, Expiry, PerTest, Test, TestSet, UnixTime};
 
 use crate::seen::{Seen, Word};
 use crate::tally::Tally;
+use crate::witness::{Answers, Expected, Place, Pregreet, Run, Witness, ensure, law_of_hand_off};
 
 /// How long smtpd(8) may keep us waiting.
 const HAND_OFF_LIMIT: Duration = Duration::from_secs(100);
@@ -22,86 +23,13 @@ const HAND_OFF_LIMIT: Duration = Duration::from_secs(100);
 /// How long a full listen queue is tried again.
 const BUSY_LIMIT: Duration = Duration::from_secs(1);
 
-/// What the core asked in one turn, and what it was told.
-#[derive(Default, Debug)]
-pub struct Answers {
-    pub questions: usize,
-    pub access: Option<Access>,
-    pub cached: Option<Cached>,
-    pub interface: Option<bool>,
-}
-
-/// Where a session is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Place {
-    Waiting,
-    Engine,
-    HandingOff,
-    /// smtpd(8) was busy; the next attempt waits for its time.
-    Pausing,
-}
-
-/// What became of the pregreet test.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Pregreet {
-    NotDue,
-    Pending,
-    Passed(UnixTime),
-    Ignored,
-    Failed,
-}
-
-/// One session, as seen from outside.
-#[derive(Debug)]
-struct Witness {
-    client: SocketAddr,
-    server: SocketAddr,
-    began: Instant,
-    /// The greet wait that it has to sit through.
-    wait: Duration,
-    due: TestSet,
-    was_new: bool,
-    pregreet: Pregreet,
-    /// It must not be handed off: denylisted, vetoed, or a pregreeter.
-    refused: bool,
-    place: Place,
-    watch: Watch,
-    deadline: Option<Instant>,
-    /// When the hand-off began.
-    handed: Instant,
-    /// It is back from smtpd(8), and so no longer subject to the limit of its entry.
-    returned: bool,
-}
-
-/// What the open sessions of an address share.
-#[derive(Default, Debug)]
-struct Run {
-    sessions: usize,
-    record: Option<CacheRecord>,
-    new_logged: bool,
-}
-
-/// What should have come out of a turn.
-#[derive(Default, Debug)]
-struct Expected {
-    words: Vec<Word>,
-    replies: Vec<Reply>,
-    store: Option<CacheRecord>,
-    hand_off: bool,
-    closed: bool,
-}
-
 /// The model of all sessions.
 pub struct Laws {
-    policy: Policy,
-    sessions: HashMap<SessionId, Witness>,
-    runs: HashMap<IpAddr, Run>,
-    stress: bool,
+    pub policy: Policy,
+    pub sessions: HashMap<SessionId, Witness>,
+    pub runs: HashMap<IpAddr, Run>,
+    pub stress: bool,
     pub tally: Tally,
-}
-
-fn ensure(holds: bool, law: impl FnOnce() -> String) -> Result<(), String> {
-    if holds { Ok(()) } else { Err(law()) }
 }
 
 impl Laws {
@@ -156,132 +84,6 @@ impl Laws {
             ensure(answers.questions == 0, || "only a new client gives rise to questions".into())?;
         }
         self.limits()
-    }
-
-    /// The rules of a first contact, step by step.
-    fn connected(
-        &mut self,
-        id: SessionId,
-        (client, server): (SocketAddr, SocketAddr),
-        now: Now,
-        answers: &Answers,
-        out: &[Output],
-    ) -> Result<(), String> {
-        let seen = Seen::of(id, client, server, out)?;
-        let mut expected = Expected { words: vec![Word::Connect], ..Expected::default() };
-        let (open, hand_offs) = (self.open() + 1, self.hand_offs());
-        let limits = self.policy.limits;
-        if !self.stress && open >= limits.pre_queue * 9 / 10 {
-            self.stress = true;
-            expected.words.push(Word::EnteringStress(open));
-        }
-        let wait = self.policy.greet_wait;
-        let mut witness = Witness {
-            client,
-            server,
-            began: now.mono,
-            wait: if self.stress { wait.stress } else { wait.normal },
-            due: TestSet::EMPTY,
-            was_new: false,
-            pregreet: Pregreet::NotDue,
-            refused: false,
-            place: Place::Waiting,
-            watch: Watch::Nothing,
-            deadline: None,
-            handed: now.mono,
-            returned: false,
-        };
-        let run = self.runs.entry(client.ip()).or_default();
-        run.sessions += 1;
-        let of_client = run.sessions;
-
-        let mut asked = 0;
-        if limits.per_client.is_some_and(|limit| of_client > limit) {
-            expected.turn_away(Some(Word::TooManyConnections), Reply::TooManyConnections);
-        } else if limits.post_queue > 0 && hand_offs >= limits.post_queue {
-            expected.turn_away(Some(Word::ServerPortsBusy), Reply::ServerPortsBusy);
-        } else {
-            asked += 1;
-            let access = answers.access.ok_or("the access list was not asked")?;
-            match access {
-                Access::Permit => expected.words.push(Word::Allowlisted),
-                Access::Reject => expected.words.push(Word::Denylisted),
-                Access::Undecided => {}
-            }
-            match (access, self.policy.denylist_action) {
-                (Access::Permit, _) => self.begin_hand_off(&mut witness, &mut expected, now),
-                (Access::Reject, Action::Drop) => expected.turn_away(None, Reply::Denylisted),
-                (access, action) => {
-                    witness.refused = access == Access::Reject && action == Action::Enforce;
-                    asked += self.screened(&mut witness, &mut expected, now, answers)?;
-                }
-            }
-        }
-        ensure(answers.questions == asked, || format!("{asked} questions, not {answers:?}"))?;
-        self.settle(id, witness, seen, expected, now, true)
-    }
-
-    /// The steps of a client that the access list leaves to the tests. Says how many
-    /// questions they give rise to.
-    fn screened(
-        &mut self,
-        witness: &mut Witness,
-        expected: &mut Expected,
-        now: Now,
-        answers: &Answers,
-    ) -> Result<usize, String> {
-        let mut asked = 0;
-        let run = self.runs.get_mut(&witness.client.ip()).ok_or("no run")?;
-        let mut found = false;
-        let record = match run.record {
-            _ if witness.refused => CacheRecord::default(),
-            Some(record) if run.sessions > 1 => record,
-            _ => {
-                asked += 1;
-                match answers.cached.as_ref().ok_or("the cache was not asked")? {
-                    Cached::Found(record) => {
-                        found = true;
-                        *record
-                    }
-                    Cached::NotFound | Cached::Failed(_) => CacheRecord::default(),
-                }
-            }
-        };
-        if !witness.refused {
-            run.record = Some(record);
-        }
-        let valid = |test: Test| matches!(record[test], Expiry::Until(end) if now.wall <= end);
-        witness.due = self.policy.enabled.iter().filter(|test| !valid(*test)).collect();
-        witness.was_new = Test::ALL.into_iter().any(|test| record[test] == Expiry::NeverPassed);
-        if witness.due.contains(Test::Pregreet) {
-            witness.pregreet = Pregreet::Pending;
-        }
-        if found && witness.due.is_empty() {
-            self.tally.add("known");
-            expected.words.push(Word::PassOld);
-            self.begin_hand_off(witness, expected, now);
-            return Ok(asked);
-        }
-        asked += 1;
-        if !answers.interface.ok_or("nobody asked about the interface")? {
-            witness.refused = true;
-            expected.words.push(Word::Veto);
-        }
-        let screening = self.open() - self.hand_offs() + 1;
-        if self.policy.limits.pre_queue > 0 && screening >= self.policy.limits.pre_queue {
-            expected.turn_away(Some(Word::ScreeningPortsBusy), Reply::ScreeningPortsBusy);
-        } else if witness.due.any_early() {
-            if witness.pregreet == Pregreet::Pending {
-                expected.replies.push(Reply::Teaser);
-            }
-        } else {
-            if witness.due.is_empty() && !witness.refused {
-                // What a parallel session has passed counts, without a line in the log.
-                self.tally.add("rides along");
-            }
-            self.early_tests_over(witness, expected, now);
-        }
-        Ok(asked)
     }
 
     /// The rules for a session that is open, or was.
@@ -380,7 +182,7 @@ impl Laws {
     }
 
     /// The engine for whoever is refused or has a deep test ahead, smtpd(8) for all others.
-    fn early_tests_over(&mut self, witness: &mut Witness, expected: &mut Expected, now: Now) {
+    pub fn early_tests_over(&mut self, witness: &mut Witness, expected: &mut Expected, now: Now) {
         if witness.refused || witness.due.any_deep() {
             witness.place = Place::Engine;
             if witness.pregreet != Pregreet::Failed {
@@ -392,7 +194,7 @@ impl Laws {
         }
     }
 
-    fn begin_hand_off(&mut self, witness: &mut Witness, expected: &mut Expected, now: Now) {
+    pub fn begin_hand_off(&mut self, witness: &mut Witness, expected: &mut Expected, now: Now) {
         witness.place = Place::HandingOff;
         witness.handed = now.mono;
         expected.hand_off = true;
@@ -499,7 +301,7 @@ impl Laws {
     }
 
     /// Compares what was seen with what was expected, and remembers the session's new state.
-    fn settle(
+    pub fn settle(
         &mut self,
         id: SessionId,
         mut witness: Witness,
@@ -522,7 +324,10 @@ impl Laws {
         }
         if let Some(store) = &seen.store {
             self.tally.add("stored");
-            let fresh = matches!(store[Test::Pregreet], Expiry::Until(end) if end > UnixTime(0));
+            // Time may pass, and the clock jump, while the engine has the client.
+            let at_once = seen.handed_off;
+            let fresh =
+                matches!(store[Test::Pregreet], Expiry::Until(end) if end > now.wall || !at_once);
             ensure(fresh && !witness.refused, || format!("{store:?} stored for {witness:?}"))?;
         }
         witness.watch = seen.watch.unwrap_or(witness.watch);
@@ -596,24 +401,5 @@ impl Laws {
         ensure(limits.pre_queue == 0 || screened < limits.pre_queue, || {
             format!("{screened} clients are screened")
         })
-    }
-}
-
-/// Whom smtpd(8) may see, and when.
-fn law_of_hand_off(witness: &Witness, now: Now) -> Result<(), String> {
-    ensure(!witness.refused, || format!("refused, yet handed off: {witness:?}"))?;
-    ensure(witness.pregreet != Pregreet::Failed, || format!("dropped: {witness:?}"))?;
-    ensure(witness.watch == Watch::Nothing, || format!("still looked at: {witness:?}"))?;
-    let polite = matches!(witness.pregreet, Pregreet::Pending | Pregreet::Passed(_));
-    let waited = now.mono - witness.began;
-    ensure(!polite || waited >= witness.wait, || format!("only {waited:?}: {witness:?}"))
-}
-
-impl Expected {
-    fn turn_away(&mut self, word: Option<Word>, reply: Reply) {
-        self.words.extend(word);
-        self.words.push(Word::Disconnect);
-        self.replies.push(reply);
-        self.closed = true;
     }
 }

@@ -13,12 +13,16 @@
 // What a test holds in its hands it may grip; to panic is how it fails.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod agenda;
 mod draw;
+mod first_contact;
 mod laws;
+mod outside;
 mod rng;
 mod seen;
 mod stock;
 mod tally;
+mod witness;
 mod world;
 
 use std::str::FromStr;

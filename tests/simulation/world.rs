@@ -6,100 +6,26 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use gatepost::screen::event::{
-    Access, Cached, HandOffResult, Input, Lookups, Now, Output, PEEK_LIMIT, Watch,
-};
-use gatepost::screen::logline::Message;
+use gatepost::screen::event::{Access, Input, Now, Output, PEEK_LIMIT, Watch};
 use gatepost::screen::policy::Policy;
 use gatepost::screen::reply::Reply;
 use gatepost::screen::screener::Screener;
 use gatepost::screen::session::{SessionId, Slots};
-use gatepost::screen::test_set::{CacheRecord, UnixTime};
+use gatepost::screen::test_set::UnixTime;
 
+use crate::agenda::{Entry, Event};
 use crate::draw;
-use crate::laws::{Answers, Laws};
+use crate::laws::Laws;
+use crate::outside::{Outside, Smtpd};
 use crate::rng::Rng;
 use crate::tally::Tally;
+use crate::witness::Answers;
 
 const START: u64 = 1_800_000_000;
 const ENDS: [&str; 2] = ["192.0.2.1:25", "[2001:db8::25]:25"];
 
 /// How many turns are kept for the report of a failure.
 const TRACE: usize = 60;
-
-/// Something that is going to happen.
-#[derive(Debug)]
-enum Event {
-    Arrival,
-    /// The client sends this.
-    Says(SessionId, Vec<u8>),
-    /// The client hangs up; `true` is a reset, which throws away what was not read.
-    HangsUp(SessionId, bool),
-    /// The socket may have something to report.
-    Readable(SessionId),
-    WriteFailed(SessionId),
-    /// A timer; it counts only if nothing has replaced it.
-    Timer(SessionId, u64),
-    /// smtpd(8) answers.
-    Answers(SessionId, Smtpd),
-    /// An input that comes too late, twice, or out of place.
-    Stray,
-    /// The weather changes.
-    Change,
-    Terminate,
-}
-
-/// How smtpd(8) feels.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Smtpd {
-    Well,
-    Slow,
-    Full,
-    Gone,
-    Broken,
-    Mute,
-}
-
-impl Smtpd {
-    const ALL: [Smtpd; 6] =
-        [Smtpd::Well, Smtpd::Slow, Smtpd::Full, Smtpd::Gone, Smtpd::Broken, Smtpd::Mute];
-
-    fn result(self) -> HandOffResult<'static> {
-        match self {
-            Smtpd::Well | Smtpd::Slow | Smtpd::Mute => HandOffResult::Done,
-            Smtpd::Full => HandOffResult::Busy,
-            Smtpd::Gone => HandOffResult::NoService("No such file or directory"),
-            Smtpd::Broken => HandOffResult::NotSent("Broken pipe"),
-        }
-    }
-}
-
-/// An entry of the agenda: when, then by lot.
-struct Entry {
-    at: Duration,
-    lot: u64,
-    event: Event,
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Entry) -> bool {
-        (self.at, self.lot) == (other.at, other.lot)
-    }
-}
-
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Entry) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Entry) -> std::cmp::Ordering {
-        (self.at, self.lot).cmp(&(other.at, other.lot))
-    }
-}
 
 /// The edge's side of a session.
 struct Seat {
@@ -110,46 +36,6 @@ struct Seat {
     hung_up: bool,
     /// The hand-off has been asked for, and its result is not in.
     handing_off: bool,
-}
-
-/// What the core may ask.
-struct Outside {
-    access: HashMap<IpAddr, Access>,
-    cache: HashMap<IpAddr, CacheRecord>,
-    cache_fails: bool,
-    /// Newcomers are not let in here.
-    closed_end: Option<IpAddr>,
-    answers: Answers,
-}
-
-impl Lookups for Outside {
-    fn access(&mut self, client: IpAddr, messages: &mut Vec<Message>) -> Access {
-        let access = self.access.get(&client).copied().unwrap_or(Access::Undecided);
-        if access == Access::Undecided {
-            messages.push(Message::warning("access list: nothing to say"));
-        }
-        self.answers.questions += 1;
-        self.answers.access = Some(access);
-        access
-    }
-
-    fn cached(&mut self, client: IpAddr) -> Cached {
-        let cached = match self.cache.get(&client) {
-            _ if self.cache_fails => Cached::Failed("cache: disk I/O error".into()),
-            Some(record) => Cached::Found(*record),
-            None => Cached::NotFound,
-        };
-        self.answers.questions += 1;
-        self.answers.cached = Some(cached.clone());
-        cached
-    }
-
-    fn interface_allowed(&mut self, server: IpAddr, _: &mut Vec<Message>) -> bool {
-        let allowed = self.closed_end != Some(server);
-        self.answers.questions += 1;
-        self.answers.interface = Some(allowed);
-        allowed
-    }
 }
 
 /// One simulation.
@@ -169,6 +55,8 @@ pub struct World {
     time: Duration,
     wall: UnixTime,
     to_come: usize,
+    /// Whether SIGTERM may end it before the last client has come.
+    mortal: bool,
     addresses: usize,
     port: u16,
     /// The longest pause between two arrivals, milliseconds.
@@ -212,6 +100,7 @@ impl World {
             time: Duration::ZERO,
             wall: UnixTime(START),
             to_come: clients,
+            mortal: rng.chance(30),
             addresses,
             port: 1024,
             pause: 100,
@@ -292,7 +181,7 @@ impl World {
                     seat.handing_off = false;
                 }
                 // SIGTERM in the pause before the next attempt is a case of its own.
-                if smtpd == Smtpd::Full && self.rng.chance(1) && self.rng.chance(20) {
+                if self.mortal && smtpd == Smtpd::Full && self.rng.chance(1) {
                     let after = self.rng.span(0, 40);
                     self.plan(after, Event::Terminate);
                 }
@@ -327,7 +216,7 @@ impl World {
 
     fn change(&mut self) {
         self.smtpd = if self.rng.chance(50) { Smtpd::Well } else { self.rng.pick(&Smtpd::ALL) };
-        if self.rng.chance(1) && self.rng.chance(40) {
+        if self.mortal && self.rng.chance(1) {
             self.plan(Duration::ZERO, Event::Terminate);
         }
         self.pause = self.rng.pick(&[50, 200, 600, 2000]);

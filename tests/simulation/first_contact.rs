@@ -1,0 +1,140 @@
+//! The laws for a first contact: limits, access list, cache, and which tests are due.
+
+use std::net::SocketAddr;
+
+use gatepost::screen::event::{Access, Cached, Now, Output, Watch};
+use gatepost::screen::reply::Reply;
+use gatepost::screen::session::SessionId;
+use gatepost::screen::test_set::{Action, CacheRecord, Expiry, Test, TestSet};
+
+use crate::laws::Laws;
+use crate::seen::{Seen, Word};
+use crate::witness::{Answers, Expected, Place, Pregreet, Witness, ensure};
+
+impl Laws {
+    /// The rules of a first contact, step by step.
+    pub fn connected(
+        &mut self,
+        id: SessionId,
+        (client, server): (SocketAddr, SocketAddr),
+        now: Now,
+        answers: &Answers,
+        out: &[Output],
+    ) -> Result<(), String> {
+        let seen = Seen::of(id, client, server, out)?;
+        let mut expected = Expected { words: vec![Word::Connect], ..Expected::default() };
+        let (open, hand_offs) = (self.open() + 1, self.hand_offs());
+        let limits = self.policy.limits;
+        if !self.stress && open >= limits.pre_queue * 9 / 10 {
+            self.stress = true;
+            expected.words.push(Word::EnteringStress(open));
+        }
+        let wait = self.policy.greet_wait;
+        let mut witness = Witness {
+            client,
+            server,
+            began: now.mono,
+            wait: if self.stress { wait.stress } else { wait.normal },
+            due: TestSet::EMPTY,
+            was_new: false,
+            pregreet: Pregreet::NotDue,
+            refused: false,
+            place: Place::Waiting,
+            watch: Watch::Nothing,
+            deadline: None,
+            handed: now.mono,
+            returned: false,
+        };
+        let run = self.runs.entry(client.ip()).or_default();
+        run.sessions += 1;
+        let of_client = run.sessions;
+
+        let mut asked = 0;
+        if limits.per_client.is_some_and(|limit| of_client > limit) {
+            expected.turn_away(Some(Word::TooManyConnections), Reply::TooManyConnections);
+        } else if limits.post_queue > 0 && hand_offs >= limits.post_queue {
+            expected.turn_away(Some(Word::ServerPortsBusy), Reply::ServerPortsBusy);
+        } else {
+            asked += 1;
+            let access = answers.access.ok_or("the access list was not asked")?;
+            match access {
+                Access::Permit => expected.words.push(Word::Allowlisted),
+                Access::Reject => expected.words.push(Word::Denylisted),
+                Access::Undecided => {}
+            }
+            match (access, self.policy.denylist_action) {
+                (Access::Permit, _) => self.begin_hand_off(&mut witness, &mut expected, now),
+                (Access::Reject, Action::Drop) => expected.turn_away(None, Reply::Denylisted),
+                (access, action) => {
+                    witness.refused = access == Access::Reject && action == Action::Enforce;
+                    asked += self.screened(&mut witness, &mut expected, now, answers)?;
+                }
+            }
+        }
+        ensure(answers.questions == asked, || format!("{asked} questions, not {answers:?}"))?;
+        self.settle(id, witness, seen, expected, now, true)
+    }
+
+    /// The steps of a client that the access list leaves to the tests. Says how many
+    /// questions they give rise to.
+    fn screened(
+        &mut self,
+        witness: &mut Witness,
+        expected: &mut Expected,
+        now: Now,
+        answers: &Answers,
+    ) -> Result<usize, String> {
+        let mut asked = 0;
+        let run = self.runs.get_mut(&witness.client.ip()).ok_or("no run")?;
+        let mut found = false;
+        let record = match run.record {
+            _ if witness.refused => CacheRecord::default(),
+            Some(record) if run.sessions > 1 => record,
+            _ => {
+                asked += 1;
+                match answers.cached.as_ref().ok_or("the cache was not asked")? {
+                    Cached::Found(record) => {
+                        found = true;
+                        *record
+                    }
+                    Cached::NotFound | Cached::Failed(_) => CacheRecord::default(),
+                }
+            }
+        };
+        if !witness.refused {
+            run.record = Some(record);
+        }
+        let valid = |test: Test| matches!(record[test], Expiry::Until(end) if now.wall <= end);
+        witness.due = self.policy.enabled.iter().filter(|test| !valid(*test)).collect();
+        witness.was_new = Test::ALL.into_iter().any(|test| record[test] == Expiry::NeverPassed);
+        if witness.due.contains(Test::Pregreet) {
+            witness.pregreet = Pregreet::Pending;
+        }
+        if found && witness.due.is_empty() {
+            self.tally.add("known");
+            expected.words.push(Word::PassOld);
+            self.begin_hand_off(witness, expected, now);
+            return Ok(asked);
+        }
+        asked += 1;
+        if !answers.interface.ok_or("nobody asked about the interface")? {
+            witness.refused = true;
+            expected.words.push(Word::Veto);
+        }
+        let screening = self.open() - self.hand_offs() + 1;
+        if self.policy.limits.pre_queue > 0 && screening >= self.policy.limits.pre_queue {
+            expected.turn_away(Some(Word::ScreeningPortsBusy), Reply::ScreeningPortsBusy);
+        } else if witness.due.any_early() {
+            if witness.pregreet == Pregreet::Pending {
+                expected.replies.push(Reply::Teaser);
+            }
+        } else {
+            if witness.due.is_empty() && !witness.refused {
+                // What a parallel session has passed counts, without a line in the log.
+                self.tally.add("rides along");
+            }
+            self.early_tests_over(witness, expected, now);
+        }
+        Ok(asked)
+    }
+}

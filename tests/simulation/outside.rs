@@ -1,0 +1,76 @@
+//! What the core may ask, and who takes its clients.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use gatepost::screen::event::{Access, Cached, HandOffResult, Lookups};
+use gatepost::screen::logline::Message;
+use gatepost::screen::test_set::CacheRecord;
+
+use crate::witness::Answers;
+
+/// How smtpd(8) feels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Smtpd {
+    Well,
+    Slow,
+    Full,
+    Gone,
+    Broken,
+    Mute,
+}
+
+impl Smtpd {
+    pub const ALL: [Smtpd; 6] =
+        [Smtpd::Well, Smtpd::Slow, Smtpd::Full, Smtpd::Gone, Smtpd::Broken, Smtpd::Mute];
+
+    /// What comes of a hand-off.
+    pub fn result(self) -> HandOffResult<'static> {
+        match self {
+            Smtpd::Well | Smtpd::Slow | Smtpd::Mute => HandOffResult::Done,
+            Smtpd::Full => HandOffResult::Busy,
+            Smtpd::Gone => HandOffResult::NoService("No such file or directory"),
+            Smtpd::Broken => HandOffResult::NotSent("Broken pipe"),
+        }
+    }
+}
+
+/// What the core may ask.
+pub struct Outside {
+    pub access: HashMap<IpAddr, Access>,
+    pub cache: HashMap<IpAddr, CacheRecord>,
+    pub cache_fails: bool,
+    /// Newcomers are not let in here.
+    pub closed_end: Option<IpAddr>,
+    pub answers: Answers,
+}
+
+impl Lookups for Outside {
+    fn access(&mut self, client: IpAddr, messages: &mut Vec<Message>) -> Access {
+        let access = self.access.get(&client).copied().unwrap_or(Access::Undecided);
+        if access == Access::Undecided {
+            messages.push(Message::warning("access list: nothing to say"));
+        }
+        self.answers.questions += 1;
+        self.answers.access = Some(access);
+        access
+    }
+
+    fn cached(&mut self, client: IpAddr) -> Cached {
+        let cached = match self.cache.get(&client) {
+            _ if self.cache_fails => Cached::Failed("cache: disk I/O error".into()),
+            Some(record) => Cached::Found(*record),
+            None => Cached::NotFound,
+        };
+        self.answers.questions += 1;
+        self.answers.cached = Some(cached.clone());
+        cached
+    }
+
+    fn interface_allowed(&mut self, server: IpAddr, _: &mut Vec<Message>) -> bool {
+        let allowed = self.closed_end != Some(server);
+        self.answers.questions += 1;
+        self.answers.interface = Some(allowed);
+        allowed
+    }
+}

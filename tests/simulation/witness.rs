@@ -1,0 +1,104 @@
+//! One session as seen from outside, and what should come out for it.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use gatepost::screen::event::{Access, Cached, Now, Watch};
+use gatepost::screen::reply::Reply;
+use gatepost::screen::test_set::{CacheRecord, TestSet, UnixTime};
+
+use crate::seen::Word;
+
+/// What the core asked in one turn, and what it was told.
+#[derive(Default, Debug)]
+pub struct Answers {
+    pub questions: usize,
+    pub access: Option<Access>,
+    pub cached: Option<Cached>,
+    pub interface: Option<bool>,
+}
+
+/// Where a session is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    Waiting,
+    Engine,
+    HandingOff,
+    /// smtpd(8) was busy; the next attempt waits for its time.
+    Pausing,
+}
+
+/// What became of the pregreet test.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pregreet {
+    NotDue,
+    Pending,
+    Passed(UnixTime),
+    Ignored,
+    Failed,
+}
+
+/// One session, as seen from outside.
+#[derive(Debug)]
+pub struct Witness {
+    pub client: SocketAddr,
+    pub server: SocketAddr,
+    pub began: Instant,
+    /// The greet wait that it has to sit through.
+    pub wait: Duration,
+    pub due: TestSet,
+    pub was_new: bool,
+    pub pregreet: Pregreet,
+    /// It must not be handed off: denylisted, vetoed, or a pregreeter.
+    pub refused: bool,
+    pub place: Place,
+    pub watch: Watch,
+    pub deadline: Option<Instant>,
+    /// When the hand-off began.
+    pub handed: Instant,
+    /// It is back from smtpd(8), and so no longer subject to the limit of its entry.
+    pub returned: bool,
+}
+
+/// What the open sessions of an address share.
+#[derive(Default, Debug)]
+pub struct Run {
+    pub sessions: usize,
+    pub record: Option<CacheRecord>,
+    pub new_logged: bool,
+}
+
+/// What should have come out of a turn.
+#[derive(Default, Debug)]
+pub struct Expected {
+    pub words: Vec<Word>,
+    pub replies: Vec<Reply>,
+    pub store: Option<CacheRecord>,
+    pub hand_off: bool,
+    pub closed: bool,
+}
+
+impl Expected {
+    /// One reply, and the end.
+    pub fn turn_away(&mut self, word: Option<Word>, reply: Reply) {
+        self.words.extend(word);
+        self.words.push(Word::Disconnect);
+        self.replies.push(reply);
+        self.closed = true;
+    }
+}
+
+/// Turns a law that does not hold into its words.
+pub fn ensure(holds: bool, law: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(law()) }
+}
+
+/// Whom smtpd(8) may see, and when.
+pub fn law_of_hand_off(witness: &Witness, now: Now) -> Result<(), String> {
+    ensure(!witness.refused, || format!("refused, yet handed off: {witness:?}"))?;
+    ensure(witness.pregreet != Pregreet::Failed, || format!("dropped: {witness:?}"))?;
+    ensure(witness.watch == Watch::Nothing, || format!("still looked at: {witness:?}"))?;
+    let polite = matches!(witness.pregreet, Pregreet::Pending | Pregreet::Passed(_));
+    let waited = now.mono - witness.began;
+    ensure(!polite || waited >= witness.wait, || format!("only {waited:?}: {witness:?}"))
+}
