@@ -11,7 +11,7 @@ use gatepost::screen::event::{HandOffResult, Input, Now, Output, Watch};
 use gatepost::screen::policy::Policy;
 use gatepost::screen::reply::Reply;
 use gatepost::screen::session::SessionId;
-use gatepost::screen::test_set::{Action, Expiry, PerTest, Test, TestSet, UnixTime};
+use gatepost::screen::test_set::{Action, Expiry, PerTest, Test, TestSet};
 
 use crate::seen::{Seen, Word};
 use crate::tally::Tally;
