@@ -94,6 +94,8 @@ pub enum DefaultValue {
 pub enum Fetched {
     /// First of all, with the logging parameters.
     Early,
+    /// Then, what later parameters and tables depend on.
+    Switches,
     /// Then, `myhostname` and `mydomain`.
     Host,
     /// With the parameters that all Postfix daemons read.

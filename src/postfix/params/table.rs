@@ -3,7 +3,7 @@
 
 use super::{Bounds, DefaultValue, Fetched, Kind, Param};
 use DefaultValue::{Build, Computed, Text, Undefined};
-use Fetched::{Common, Early, Host, Never, Screen, ScreenFrom312};
+use Fetched::{Common, Early, Host, Never, Screen, ScreenFrom312, Switches};
 
 const fn param(fetched: Fetched, name: &'static str, kind: Kind, default: DefaultValue) -> Param {
     Param { name, kind, default, fetched }
@@ -41,9 +41,9 @@ pub static TABLE: &[Param] = &[
     param(Early, "maillog_file_prefixes", STR1, Text("/var, /dev/stdout")),
     param(Early, "maillog_file_permissions", STR1, Text("0600")),
     param(Early, "postlog_service_name", STR1, Text("postlog")),
-    param(Early, "daemon_table_open_error_is_fatal", BOOL, Text("no")),
-    param(Early, "smtputf8_enable", NBOOL, Text("${{$compatibility_level} <level {1} ? {no} : {yes}}")),
-    param(Early, "respectful_logging", NBOOL, Text("${{$compatibility_level} <level {3.6} ? {no} : {yes}}")),
+    param(Switches, "daemon_table_open_error_is_fatal", BOOL, Text("no")),
+    param(Switches, "smtputf8_enable", NBOOL, Text("${{$compatibility_level} <level {1} ? {no} : {yes}}")),
+    param(Switches, "respectful_logging", NBOOL, Text("${{$compatibility_level} <level {3.6} ? {no} : {yes}}")),
 
     param(Host, "myhostname", STR1, Computed),
     param(Host, "mydomain", STR1, Computed),
@@ -58,7 +58,7 @@ pub static TABLE: &[Param] = &[
     param(Common, "delay_logging_resolution_limit", Kind::Int(Bounds::up_to(6)), Text("2")),
     param(Common, "dns_ncache_ttl_fix_enable", BOOL, Text("no")),
     param(Common, "export_environment", STR, Text("TZ MAIL_CONFIG LANG")),
-    param(Common, "idna2003_compatible", NBOOL, Text("no")),
+    param(Common, "enable_idna2003_compatibility", NBOOL, Text("no")),
     param(Common, "import_environment", STR, Text("MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ XAUTHORITY DISPLAY LANG=C POSTLOG_SERVICE POSTLOG_HOSTNAME")),
     param(Common, "inet_interfaces", STR, Text("all")),
     param(Common, "info_log_address_format", STR1, Text("external")),

@@ -101,12 +101,15 @@ impl Values {
         })
     }
 
-    /// Expands a text; names are parameters, or anything else that main.cf sets.
+    /// Expands a text from another file; names are settings of that file, then parameters,
+    /// then anything else that main.cf sets.
     ///
     /// # Errors
     /// As [`expand`].
-    pub fn expand_text(&self, text: &str) -> Result<String, ExpandError> {
-        self.expand(text, Stress::Off)
+    pub fn expand_for(&self, other: &Dictionary, text: &str) -> Result<String, ExpandError> {
+        let parameter = |name: &str| self.unexpanded(name, Stress::Off);
+        let lookup = |name: &str| other.value(name).or_else(|| parameter(name)).map(Cow::Borrowed);
+        expand(text, Mode::Recursive, lookup).map(|expansion| expansion.text)
     }
 
     fn expand(&self, text: &str, stress: Stress) -> Result<String, ExpandError> {
@@ -212,7 +215,7 @@ impl Values {
     pub fn problems(&self, fetched: Fetched) -> Vec<BadValue> {
         let mut params: Vec<&Param> =
             TABLE.iter().filter(|param| param.fetched == fetched).collect();
-        if fetched != Fetched::Early {
+        if !matches!(fetched, Fetched::Early | Fetched::Switches) {
             params.sort_by_key(|param| fetch_order(fetched, param.kind));
         }
         params.into_iter().filter_map(|param| self.check(param).err()).collect()

@@ -1,0 +1,232 @@
+//! The defaults that depend on how Postfix was built, and its version: asked of
+//! postconf(1) once, at start, and remembered for the day it does not answer.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+use super::Sources;
+use crate::postfix::message::Message;
+use crate::postfix::params::{DefaultValue, TABLE};
+use crate::screen::expand::{Mode, expand};
+
+/// How long postconf(1) may take; it needs some 10 ms.
+pub const TIME_LIMIT: Duration = Duration::from_secs(2);
+
+/// How often to look whether it is done.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// The largest answer, or remembered text, that makes sense, in bytes.
+const MAX_TEXT: u64 = 64 << 10;
+
+/// Where postconf(1) is looked for when main.cf does not say, or is wrong.
+const USUAL_DIRECTORIES: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/usr/bin"];
+
+/// Unexpanded defaults by parameter name. What is missing is taken from the table of
+/// parameters, as in Debian 12.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct BuildDefaults {
+    values: BTreeMap<&'static str, String>,
+}
+
+/// Why postconf(1) gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// It cannot be started, or its output cannot be read.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It took too long and was killed.
+    #[error("no answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// It failed.
+    #[error("{0}")]
+    Failed(ExitStatus),
+    /// It did not say which version it is.
+    #[error("no mail_version in the answer")]
+    Empty,
+}
+
+impl BuildDefaults {
+    /// What was true for Debian 12's Postfix 3.7.11.
+    pub fn compiled_in() -> BuildDefaults {
+        let build = TABLE.iter().filter_map(|param| match param.default {
+            DefaultValue::Build(text) => Some((param.name, text.to_owned())),
+            _ => None,
+        });
+        BuildDefaults { values: build.collect() }
+    }
+
+    /// Reads lines of `name = value`; other lines, and names that are not of this kind, do
+    /// not matter.
+    pub fn parse(text: &str) -> BuildDefaults {
+        let known = |name: &str| names().find(|known| *known == name);
+        let values = text.lines().filter_map(|line| {
+            let (name, value) = line.split_once('=')?;
+            Some((known(name.trim_ascii())?, value.trim_ascii().to_owned()))
+        });
+        BuildDefaults { values: values.collect() }
+    }
+
+    /// Lines of `name = value`, for [`BuildDefaults::from_text`].
+    pub fn to_text(&self) -> String {
+        self.values.iter().map(|(name, value)| format!("{name} = {value}\n")).collect()
+    }
+
+    /// Reads what [`BuildDefaults::to_text`] wrote; `None` when there is no version in it.
+    pub fn from_text(text: &str) -> Option<BuildDefaults> {
+        let defaults = BuildDefaults::parse(text);
+        defaults.get("mail_version").is_some_and(|version| !version.is_empty()).then_some(defaults)
+    }
+
+    /// The default of a parameter.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    pub(super) fn to_map(&self) -> BTreeMap<String, String> {
+        self.values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    }
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    let build = |default| matches!(default, DefaultValue::Build(_));
+    TABLE.iter().filter(move |param| build(param.default)).map(|param| param.name)
+}
+
+/// Where postconf(1) is: in main.cf's `command_directory`, or in a usual place.
+pub fn find_postconf(sources: &Sources) -> Option<PathBuf> {
+    let set = sources.main_cf().value("command_directory");
+    let lookup = |name: &str| sources.main_cf().value(name).map(Into::into);
+    let set = set.and_then(|text| expand(text, Mode::Recursive, lookup).ok());
+    let set = set.map(|expansion| PathBuf::from(expansion.text));
+    let usual = USUAL_DIRECTORIES.map(PathBuf::from);
+    set.into_iter()
+        .filter(|directory| directory.is_absolute())
+        .chain(usual)
+        .map(|directory| directory.join("postconf"))
+        .find(|path| path.is_file())
+}
+
+/// Asks postconf(1), an absolute path, and kills it after `time_limit`. It inherits every
+/// descriptor that is not close-on-exec, and nothing of the environment.
+///
+/// # Errors
+/// When it cannot be started, fails, takes too long, or does not know its version.
+pub fn ask(
+    postconf: &Path,
+    config_directory: &Path,
+    time_limit: Duration,
+) -> Result<BuildDefaults, AskError> {
+    let end = Instant::now() + time_limit;
+    let mut child = Command::new(postconf)
+        .arg("-c")
+        .arg(config_directory)
+        .arg("-d")
+        .args(names())
+        .env_clear()
+        .env("LANG", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let answer = collect(&mut child, end, time_limit);
+    if answer.is_err() {
+        // It may have ended by itself meanwhile; then there is nobody to kill.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    BuildDefaults::from_text(&answer?).ok_or(AskError::Empty)
+}
+
+/// Reads the output while it comes, so that neither a full pipe nor one that a descendant
+/// keeps open makes us wait past the end.
+fn collect(child: &mut Child, end: Instant, time_limit: Duration) -> Result<String, AskError> {
+    let mut output = Vec::new();
+    let mut pipe = child.stdout.take();
+    if let Some(pipe) = &pipe {
+        fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(io::Error::from)?;
+    }
+    loop {
+        let status = child.try_wait()?;
+        if let Some(pipe) = &mut pipe {
+            let room = MAX_TEXT.saturating_sub(u64::try_from(output.len()).unwrap_or(MAX_TEXT));
+            match pipe.take(room).read_to_end(&mut output) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => drop(result?),
+            }
+        }
+        match status {
+            Some(status) if status.success() => {
+                return Ok(String::from_utf8_lossy(&output).into_owned());
+            }
+            Some(status) => return Err(AskError::Failed(status)),
+            None if Instant::now() >= end => return Err(AskError::Timeout(time_limit)),
+            None => std::thread::sleep(POLL_INTERVAL),
+        }
+    }
+}
+
+/// The defaults from postconf(1), else those that `memory` recalls, else compiled-in ones;
+/// the last two with a warning. A fresh answer is remembered.
+pub fn obtain(sources: &Sources, memory: &Path) -> (BuildDefaults, Vec<Message>) {
+    let problem = match find_postconf(sources) {
+        None => "cannot find postconf".to_owned(),
+        Some(postconf) => match ask(&postconf, sources.config_directory(), TIME_LIMIT) {
+            Ok(defaults) => {
+                let known = recall(memory).is_some_and(|known| known == defaults);
+                let saved = if known { Ok(()) } else { remember(&defaults, memory) };
+                let trouble = saved.err().map(|error| {
+                    Message::warning(format!("cannot write {}: {error}", memory.display()))
+                });
+                return (defaults, trouble.into_iter().collect());
+            }
+            Err(error) => format!("{}: {error}", postconf.display()),
+        },
+    };
+    let (defaults, origin) = match recall(memory) {
+        Some(defaults) => (defaults, "those of its last answer"),
+        None => (BuildDefaults::compiled_in(), "compiled-in ones"),
+    };
+    let text = format!("{problem}; for Postfix's build-dependent defaults, using {origin}");
+    (defaults, vec![Message::warning(text)])
+}
+
+/// Reads remembered defaults. The directory belongs to the unprivileged user, so only a
+/// file counts that belongs to our own effective user and that nobody else can write:
+/// these values say which programs are executed.
+pub fn recall(path: &Path) -> Option<BuildDefaults> {
+    let no_tricks = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(no_tricks.bits()).open(path).ok()?;
+    let status = file.metadata().ok()?;
+    let ours = status.uid() == nix::unistd::geteuid().as_raw();
+    if !status.is_file() || !ours || status.mode() & 0o022 != 0 {
+        return None;
+    }
+    let mut text = String::new();
+    file.take(MAX_TEXT).read_to_string(&mut text).ok()?;
+    BuildDefaults::from_text(&text)
+}
+
+/// Writes defaults for [`recall`], by way of a new file beside the old one.
+///
+/// # Errors
+/// Those of creating, writing and renaming the file.
+pub fn remember(defaults: &BuildDefaults, path: &Path) -> io::Result<()> {
+    let new = path.with_extension("new");
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new)?;
+    file.write_all(defaults.to_text().as_bytes())?;
+    fs::rename(&new, path)
+}
+
+#[cfg(test)]
+mod tests;

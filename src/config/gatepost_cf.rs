@@ -1,0 +1,135 @@
+//! gatepost.cf: the settings that Postfix has no parameter for. Mail must not stop because
+//! of them, so everything wrong here is a warning, and the default applies.
+
+use std::path::{Path, PathBuf};
+
+use super::reader::Reader;
+use crate::postfix::main_cf::{Dictionary, Origin};
+
+/// The names that exist.
+const NAMES: [&str; 3] = ["workers", "cache_file", "cache_max_entries"];
+
+/// How different an unknown name may be from an existing one to be called a slip.
+const MAX_DISTANCE: usize = 3;
+
+/// The settings of gatepost.cf.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnSettings {
+    /// gatepost.cf: `workers`, how many processes screen clients, 1..=64.
+    pub workers: usize,
+    /// gatepost.cf: `cache_file`, the absolute path of the verdict cache; `None`: beside
+    /// the place that `postscreen_cache_map` names.
+    pub cache_file: Option<PathBuf>,
+    /// gatepost.cf: `cache_max_entries`, at least 1000.
+    pub cache_max_entries: usize,
+}
+
+impl Default for OwnSettings {
+    fn default() -> OwnSettings {
+        OwnSettings { workers: 1, cache_file: None, cache_max_entries: 2_000_000 }
+    }
+}
+
+impl OwnSettings {
+    /// Reads the settings; `file` is how messages call gatepost.cf. Values may refer to
+    /// other settings of the file and to parameters of main.cf.
+    pub(super) fn read(
+        file: &str,
+        dictionary: Option<&Dictionary>,
+        reader: &mut Reader<'_>,
+    ) -> OwnSettings {
+        let mut own = OwnSettings::default();
+        let Some(dictionary) = dictionary else { return own };
+        for (name, entry) in dictionary.iter() {
+            let place = match entry.origin {
+                Origin::File { line } => format!("{file}, line {line}"),
+                Origin::CommandLine => file.to_owned(),
+            };
+            let problem = match reader.values.expand_for(dictionary, &entry.value) {
+                Ok(value) => own.set(name, &value).err(),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(problem) = problem {
+                reader.warn(format!("{place}: {problem}"));
+            }
+        }
+        own
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "workers" => set_number(&mut self.workers, name, value, 1, 64),
+            "cache_max_entries" => {
+                set_number(&mut self.cache_max_entries, name, value, 1000, usize::MAX)
+            }
+            "cache_file" if value.is_empty() => Ok(()),
+            "cache_file" if Path::new(value).is_absolute() => {
+                self.cache_file = Some(PathBuf::from(value));
+                Ok(())
+            }
+            "cache_file" => Err(format!("{name} = {value}: need an absolute path; ignored")),
+            _ => Err(match nearest(name) {
+                Some(known) => format!("unknown parameter \"{name}\"; did you mean \"{known}\"?"),
+                None => format!("unknown parameter \"{name}\""),
+            }),
+        }
+    }
+}
+
+/// Sets `target` if the text is a number in bounds.
+fn set_number(
+    target: &mut usize,
+    name: &str,
+    value: &str,
+    min: usize,
+    max: usize,
+) -> Result<(), String> {
+    match value.parse() {
+        Ok(number) if (min..=max).contains(&number) => {
+            *target = number;
+            Ok(())
+        }
+        _ => {
+            let range =
+                if max == usize::MAX { format!("{min} up") } else { format!("{min} to {max}") };
+            Err(format!("{name} = {value}: need a number from {range}; using {target}"))
+        }
+    }
+}
+
+fn nearest(name: &str) -> Option<&'static str> {
+    let (distance, known) = NAMES.iter().map(|known| (distance(name, known), *known)).min()?;
+    (distance <= MAX_DISTANCE && distance < known.len()).then_some(known)
+}
+
+/// How many bytes have to be inserted, deleted or changed to make one text the other.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (byte, deleted) in one.bytes().zip(1..) {
+        let mut next = vec![deleted];
+        let mut left = deleted;
+        for (candidate, pair) in other.bytes().zip(row.windows(2)) {
+            let [diagonal, above] = *pair else { continue };
+            left = (left + 1).min(above + 1).min(diagonal + usize::from(candidate != byte));
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(one.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances() {
+        assert_eq!(distance("workers", "workers"), 0);
+        assert_eq!(distance("worker", "workers"), 1);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("cahce", "cache"), 2);
+        assert_eq!(nearest("wrokers"), Some("workers"));
+        assert_eq!(nearest("cachefile"), Some("cache_file"));
+        assert_eq!(nearest("smtpd_banner"), None);
+    }
+}

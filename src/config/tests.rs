@@ -1,0 +1,320 @@
+use std::time::Duration;
+
+use super::settings::{AddressFormat, MynetworksStyle, Protocols, TlsLevel};
+use super::*;
+use crate::postfix::params::PostfixVersion;
+use crate::screen::expand::CompatibilityLevel;
+use crate::screen::policy::{Limits, Stressed, Wording};
+use crate::screen::test_set::{Action, Test, TestSet};
+
+fn run(main_cf: &str, own: Option<&str>, version: &str) -> Result<Loaded, Fatal> {
+    let own = own.map(str::as_bytes);
+    let sources = Sources::from_texts(Path::new("CONF"), main_cf.as_bytes(), own, &[])?;
+    let build = format!("mail_version = {version}");
+    let request = Request {
+        service_name: "smtp".to_owned(),
+        process_name: "postscreen".to_owned(),
+        process_id: 1,
+        host_name: "mx.example.test".to_owned(),
+        build_defaults: BuildDefaults::parse(&build),
+    };
+    load(&sources, &request)
+}
+
+fn loaded(main_cf: &str) -> Loaded {
+    run(main_cf, None, "3.7.11").unwrap()
+}
+
+fn texts(messages: &[Message]) -> Vec<String> {
+    let prefixed = |message: &Message| match message.level {
+        Level::Info => message.text.clone(),
+        Level::Warning => format!("warning: {}", message.text),
+        Level::Error => format!("error: {}", message.text),
+        Level::Fatal | Level::Panic => format!("fatal: {}", message.text),
+    };
+    messages.iter().map(prefixed).collect()
+}
+
+/// All messages of a configuration that does not work.
+fn failure(main_cf: &str) -> Vec<String> {
+    match run(main_cf, None, "3.7.11") {
+        Ok(_) => panic!("accepted: {main_cf}"),
+        Err(fatal) => texts(&fatal.messages),
+    }
+}
+
+#[test]
+fn an_empty_main_cf() {
+    let Loaded { settings, policy, messages } = loaded("");
+    assert_eq!(messages, []);
+    assert_eq!(policy.enabled, TestSet::EMPTY.with(Test::Pregreet));
+    assert_eq!(policy.greet_banner.as_deref(), Some("mx.example.test ESMTP Postfix"));
+    assert_eq!(policy.limits, Limits { per_client: Some(50), post_queue: 100, pre_queue: 100 });
+    assert_eq!(policy.actions.non_smtp_command, Action::Drop);
+    assert_eq!(policy.ttl.pregreet, Duration::from_secs(86_400));
+    let wait = Stressed { normal: Duration::from_secs(6), stress: Duration::from_secs(2) };
+    assert_eq!(policy.greet_wait, wait);
+    assert_eq!(policy.wording, Wording::Old { by_compatibility_level: true });
+    assert_eq!(policy.line_length_limit, 2048);
+    assert_eq!(policy.delay_resolution, 2);
+    assert_eq!(settings.mail_version, Some(PostfixVersion::release(3, 7, 11)));
+    assert_eq!(settings.compatibility_level, CompatibilityLevel::default());
+    assert_eq!(settings.cache.map.as_deref(), Some("btree:/var/lib/postfix/postscreen_cache"));
+    assert_eq!(settings.cache.cleanup_interval, Some(Duration::from_secs(43_200)));
+    assert_eq!(settings.access.mynetworks, None);
+    assert_eq!(settings.access.mynetworks_style, MynetworksStyle::Subnet);
+    assert!(settings.access.mynetworks_by_default);
+    assert_eq!(settings.access.inet_protocols, Protocols { ipv4: true, ipv6: true });
+    assert_eq!(settings.engine.tls_level, TlsLevel::None);
+    assert_eq!(settings.engine.address_format, AddressFormat::External);
+    assert_eq!(settings.own, OwnSettings::default());
+    assert!(!settings.smtputf8);
+}
+
+#[test]
+fn switched_off() {
+    let Loaded { settings, policy, .. } = loaded(
+        "compatibility_level = 3.6\npostscreen_greet_banner =\npostscreen_cache_map =\n\
+         postscreen_cache_cleanup_interval = 0\nmynetworks =\ninet_protocols = ipv4\n\
+         postscreen_client_connection_count_limit = 0",
+    );
+    assert_eq!((policy.greet_banner, policy.enabled), (None, TestSet::EMPTY));
+    assert_eq!((settings.cache.map, settings.cache.cleanup_interval), (None, None));
+    assert_eq!(settings.access.mynetworks.as_deref(), Some(""));
+    assert!(!settings.access.mynetworks_by_default);
+    assert_eq!(settings.access.mynetworks_style, MynetworksStyle::Host);
+    assert_eq!(settings.access.inet_protocols, Protocols { ipv4: true, ipv6: false });
+    assert_eq!(policy.limits.per_client, None);
+    assert_eq!(policy.wording, Wording::Respectful);
+    assert!(settings.smtputf8);
+}
+
+#[test]
+fn wording_by_choice_and_by_version() {
+    let old = Wording::Old { by_compatibility_level: false };
+    assert_eq!(loaded("respectful_logging = no").policy.wording, old);
+    let before = run("compatibility_level = 3.6", None, "3.5.25").unwrap();
+    assert_eq!(before.policy.wording, old);
+}
+
+/// The first fatal message is what postscreen(8) dies of: each line of the file is a
+/// problem that it finds before the next one.
+#[test]
+fn order_of_checks() {
+    let problems = [
+        (
+            "syslog_facility = foo",
+            "file CONF/main.cf: parameter syslog_facility: unrecognized value: foo",
+        ),
+        (
+            "daemon_table_open_error_is_fatal = x",
+            "bad boolean configuration: daemon_table_open_error_is_fatal = x",
+        ),
+        ("smtputf8_enable = x", "bad boolean configuration: smtputf8_enable = x"),
+        ("inet_protocols = bogus", "unknown inet_protocols value \"bogus\" in \"bogus\""),
+        (
+            "myhostname = bad_host..x",
+            "file CONF/main.cf: parameter myhostname: bad parameter value: bad_host..x",
+        ),
+        ("soft_bounce = x", "bad boolean configuration: soft_bounce = x"),
+        ("max_idle = 5x", "parameter max_idle: bad time value or unit: 5x"),
+        ("mynetworks_style = foo", "unknown mynetworks mask style value \"foo\" in \"foo\""),
+        (
+            "relayhost = BAD_host..x",
+            "myhostname and relayhost parameter settings must not be identical: bad_host..x",
+        ),
+        (
+            "maillog_file = /tmp/foo",
+            "maillog_file value '/tmp/foo' does not match any prefix in maillog_file_prefixes",
+        ),
+        (
+            "postscreen_dnsbl_threshold = 0",
+            "invalid postscreen_dnsbl_threshold parameter value 0 < 1",
+        ),
+        ("postscreen_use_tls = x", "bad boolean configuration: postscreen_use_tls = x"),
+        (
+            "postscreen_command_filter = foo",
+            "open dictionary: expecting \"type:name\" form instead of \"foo\"",
+        ),
+        ("postscreen_dnsbl_sites = bar*x", "bad DNSBL weight factor \"x\" in \"bar*x\""),
+        ("postscreen_tls_security_level = bogus", "Invalid TLS level \"bogus\""),
+        ("postscreen_denylist_action = baz", "bad postscreen_denylist_action value: baz"),
+        ("postscreen_dnsbl_action = bar", "bad postscreen_dnsbl_action value: bar"),
+        ("postscreen_greet_action = foo", "bad postscreen_greet_action value: foo"),
+        ("postscreen_pipelining_action = foo", "bad postscreen_pipelining_action value: foo"),
+        (
+            "postscreen_non_smtp_command_action = foo",
+            "bad postscreen_non_smtp_command_action value: foo",
+        ),
+        ("postscreen_bare_newline_action = foo", "bad postscreen_bare_newline_action value: foo"),
+        (
+            "postscreen_upstream_proxy_protocol = bad",
+            "unsupported postscreen_upstream_proxy_protocol value: bad",
+        ),
+        (
+            "info_log_address_format = bogus",
+            "invalid parameter setting \"info_log_address_format = bogus\"",
+        ),
+    ];
+    let main_cf: String = problems.iter().map(|(line, _)| format!("{line}\n")).collect();
+    let found: Vec<String> =
+        failure(&main_cf).into_iter().filter(|text| text.starts_with("fatal: ")).collect();
+    let expected: Vec<String> = problems.iter().map(|(_, text)| format!("fatal: {text}")).collect();
+    assert_eq!(found, expected);
+    let bad_level = format!("compatibility_level = x\n{main_cf}");
+    assert_eq!(failure(&bad_level), ["fatal: malformed compatibility level syntax: \"x\""]);
+}
+
+#[test]
+fn single_failures() {
+    for (main_cf, expected) in [
+        (
+            "smtpd_banner",
+            vec!["fatal: CONF/main.cf, line 1: missing '=' after attribute name: \"smtpd_banner\""],
+        ),
+        (
+            "postscreen_greet_wait = $ x",
+            vec![
+                "warning: empty macro name: \"$ x\"",
+                "fatal: dictionary mail_dict: macro processing error",
+            ],
+        ),
+        ("inet_protocols =", vec!["fatal: all network protocols are disabled (inet_protocols = )"]),
+        (
+            "inet_protocols = ipv4 foo",
+            vec!["fatal: unknown inet_protocols value \"foo\" in \"ipv4 foo\""],
+        ),
+        (
+            "mynetworks_style = host subnet",
+            vec!["fatal: bad mynetworks_style value: host subnet; specify exactly one value"],
+        ),
+        ("mynetworks_style =", vec!["fatal: bad string length 0 < 1: mynetworks_style = "]),
+        (
+            "postscreen_greet_action =",
+            vec!["fatal: bad string length 0 < 1: postscreen_greet_action = "],
+        ),
+        (
+            "postscreen_upstream_proxy_protocol = haproxy",
+            vec!["fatal: postscreen_upstream_proxy_protocol = haproxy is not supported yet"],
+        ),
+        ("myhostname =", vec!["fatal: bad string length 0 < 1: myhostname = "]),
+        (
+            "mydomain = bad..x",
+            vec![
+                "warning: valid_hostname: misplaced delimiter: bad..x",
+                "fatal: file CONF/main.cf: parameter mydomain: bad parameter value: bad..x",
+            ],
+        ),
+    ] {
+        assert_eq!(failure(main_cf), expected, "{main_cf}");
+    }
+    let domain = failure("postscreen_dnsbl_sites = -bad-.test");
+    assert_eq!(domain[0], "warning: valid_hostname: misplaced hyphen: -bad-.test");
+    assert_eq!(domain[1], "fatal: bad DNSBL domain name \"-bad-.test\" in \"-bad-.test\"");
+}
+
+#[test]
+fn values_that_only_get_a_warning() {
+    let verify = loaded("postscreen_tls_security_level = Verify");
+    assert_eq!(verify.settings.engine.tls_level, TlsLevel::Encrypt);
+    assert_eq!(
+        texts(&verify.messages),
+        [
+            "warning: postscreen_tls_security_level: unsupported TLS level \"Verify\", using \"encrypt\""
+        ]
+    );
+    let style = loaded("mynetworks = 127.0.0.1\nmynetworks_style = FOO");
+    assert_eq!(
+        texts(&style.messages),
+        ["warning: unknown mynetworks mask style value \"FOO\" in \"FOO\""]
+    );
+    let filter = run("postscreen_command_filter = foo", None, "3.11.6").unwrap();
+    assert_eq!(
+        texts(&filter.messages),
+        ["error: open dictionary: expecting \"type:name\" form instead of \"foo\""]
+    );
+}
+
+#[test]
+fn actions_and_tls() {
+    let policy =
+        loaded("postscreen_greet_action = DROP\npostscreen_dnsbl_action = continue").policy;
+    assert_eq!((policy.actions.pregreet, policy.actions.dnsbl), (Action::Drop, Action::Ignore));
+    let level = |main_cf: &str| loaded(main_cf).settings.engine.tls_level;
+    assert_eq!(level("smtpd_use_tls = yes"), TlsLevel::May);
+    assert_eq!(level("postscreen_enforce_tls = yes"), TlsLevel::Encrypt);
+    assert_eq!(level("smtpd_use_tls = yes\nsmtpd_tls_security_level = none"), TlsLevel::None);
+}
+
+#[test]
+fn tests_that_do_not_exist_yet() {
+    let Loaded { settings, policy, messages } = loaded(
+        "postscreen_dnsbl_sites = bl.test*2\npostscreen_pipelining_enable = yes\n\
+         postscreen_bare_newline_enable = yes",
+    );
+    assert_eq!(policy.enabled, TestSet::EMPTY.with(Test::Pregreet));
+    assert_eq!(settings.dnsbl.sites.len(), 1);
+    let names = [
+        "postscreen_dnsbl_sites",
+        "postscreen_pipelining_enable",
+        "postscreen_bare_newline_enable",
+    ];
+    let expected = names.map(|name| {
+        format!("warning: {name} is set, but this version of Gatepost does not do that test yet")
+    });
+    assert_eq!(texts(&messages), expected);
+}
+
+#[test]
+fn parameters_of_newer_versions() {
+    let bad = "postscreen_tls_ciphers =\nsmtpd_starttls_timeout = x";
+    assert!(run(bad, None, "3.11.6").is_ok());
+    let fatal = run(bad, None, "3.12-20260821").unwrap_err();
+    assert_eq!(fatal.reason(), "bad string length 0 < 1: postscreen_tls_ciphers = ");
+}
+
+#[test]
+fn overrides() {
+    let overrides =
+        ["smtpd_banner = from -o $x", "stress=yes", "process_name=x"].map(str::to_owned);
+    let sources =
+        Sources::from_texts(Path::new("CONF"), b"x = 1\nsmtpd_banner = y", None, &overrides)
+            .unwrap();
+    assert_eq!(sources.main_cf().value("smtpd_banner"), Some("from -o $x"));
+    let bad = ["noequals".to_owned()];
+    let fatal = Sources::from_texts(Path::new("CONF"), b"a = b", None, &bad).unwrap_err();
+    assert_eq!(
+        fatal.to_string(),
+        "invalid \"-o noequals\" option value: missing '=' after attribute name"
+    );
+}
+
+#[test]
+fn missing_main_cf() {
+    let fatal = Sources::read(Path::new("/nonexistent"), &[]).unwrap_err();
+    assert_eq!(fatal.reason(), "open /nonexistent/main.cf: No such file or directory");
+}
+
+#[test]
+fn gatepost_cf() {
+    let text = "workers = 4\nbase = /x\ncache_file = $data_directory/c\ncache_max_entries = 999\n\
+                workes = 2\njunk line\n";
+    let Loaded { settings, messages, .. } = run("", Some(text), "3.7.11").unwrap();
+    assert_eq!(settings.own.workers, 4);
+    assert_eq!(settings.own.cache_file, Some(PathBuf::from("/var/lib/postfix/c")));
+    assert_eq!(settings.own.cache_max_entries, 2_000_000);
+    assert_eq!(
+        texts(&messages),
+        [
+            "warning: CONF/gatepost.cf, line 6: missing '=' after attribute name: \"junk line\"",
+            "warning: CONF/gatepost.cf, line 2: unknown parameter \"base\"",
+            "warning: CONF/gatepost.cf, line 4: cache_max_entries = 999: need a number from 1000 \
+             up; using 2000000",
+            "warning: CONF/gatepost.cf, line 5: unknown parameter \"workes\"; did you mean \
+             \"workers\"?",
+        ]
+    );
+    let bad = run("", Some("workers = 65\ncache_file = x\nworkers = $("), "3.7.11").unwrap();
+    assert_eq!(bad.settings.own, OwnSettings::default());
+    assert_eq!(bad.messages.len(), 3);
+}
