@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use gatepost::cache::sqlite::{OpenOptions, open};
+use gatepost::cache::sqlite::{OpenOptions, open, open_or_set_aside};
 use gatepost::cache::{Cache, CacheOptions, Cached, record};
 use gatepost::screen::test_set::{CacheRecord, Test, TestSet};
 use rusqlite::Connection;
@@ -50,7 +50,7 @@ fn verdict(n: u32) -> CacheRecord {
 }
 
 fn start(path: &Path) -> Cache {
-    let opened = open(path, &OpenOptions::default()).unwrap();
+    let opened = open_or_set_aside(path, &OpenOptions::default()).unwrap();
     let options = CacheOptions::new("sqlite:test", TestSet::EMPTY.with(Test::Pregreet));
     Cache::start(opened, options, None, Box::new(|| ())).unwrap()
 }
@@ -171,6 +171,24 @@ fn processes_that_write_at_once_lose_nothing() {
     assert_eq!(cache.lookup(address(999_999)), Cached::Found(verdict(0)));
     cache.flush_and_close();
     assert_sound(&dir.cache());
+}
+
+#[test]
+fn only_one_of_several_processes_sets_a_damaged_file_aside() {
+    let dir = TestDir::new("damaged");
+    std::fs::write(dir.cache(), "neither empty nor a database ".repeat(500)).unwrap();
+    let children: Vec<Child> = (0..4).map(|n| spawn("write", &dir.cache(), n * EACH)).collect();
+    for child in children {
+        assert!(child.wait_with_output().unwrap().status.success());
+    }
+    let mut cache = start(&dir.cache());
+    for n in 0..4 * EACH {
+        assert_eq!(cache.lookup(address(n)), Cached::Found(verdict(n)), "{n}");
+    }
+    let names = std::fs::read_dir(&dir.0).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let aside: Vec<String> = names.filter(|name| name.contains("damaged")).collect();
+    assert_eq!(aside.iter().filter(|name| !name.ends_with("-wal")).count(), 1, "{aside:?}");
 }
 
 #[test]

@@ -75,7 +75,8 @@ impl Default for OpenOptions {
 pub struct Opened {
     pub(super) reader: Reader,
     pub(super) writer: Connection,
-    /// The file did not exist, or was empty.
+    /// The file did not exist, or was empty; of processes that open it at the same time,
+    /// one is told so.
     pub created: bool,
     /// No import of an old cache has been completed into this file yet.
     pub import_pending: bool,
@@ -116,11 +117,7 @@ pub enum OpenError {
 /// # Errors
 /// See [`OpenError`]; none of them is a reason to stop the service.
 pub fn open(path: &Path, options: &OpenOptions) -> Result<Opened, OpenError> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    if let Some(kind) = network_file_system(directory).map_err(from_io)? {
+    if let Some(kind) = network_file_system(directory_of(path)).map_err(from_io)? {
         return Err(OpenError::NetworkFileSystem(kind));
     }
     create_private(path).map_err(from_io)?;
@@ -144,8 +141,16 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Opened, OpenError> {
 /// # Errors
 /// Those of [`open`], and [`OpenError::Damaged`] if the file cannot be renamed.
 pub fn open_or_set_aside(path: &Path, options: &OpenOptions) -> Result<Opened, OpenError> {
+    let unusable =
+        |error: &OpenError| matches!(error, OpenError::Damaged(_) | OpenError::Foreign(_));
+    match open(path, options) {
+        Err(error) if unusable(&error) => (),
+        result => return result,
+    }
+    // Another process may have come to the same conclusion: its fresh file must stay.
+    let _lock = lock_directory(path, options.lock_wait);
     let error = match open(path, options) {
-        Err(error @ (OpenError::Damaged(_) | OpenError::Foreign(_))) => error,
+        Err(error) if unusable(&error) => error,
         result => return result,
     };
     let target = set_aside(path).map_err(|reason| {
@@ -154,6 +159,27 @@ pub fn open_or_set_aside(path: &Path, options: &OpenOptions) -> Result<Opened, O
     log::warn!("cache file {} is {error}; it is now {}", path.display(), target.display());
     let opened = open(path, options)?;
     Ok(Opened { set_aside: Some(target), ..opened })
+}
+
+/// Keeps other processes from setting the same file aside, as long as the value lives. If
+/// somebody else holds the lock of the directory for too long, it goes without.
+fn lock_directory(path: &Path, wait: Duration) -> Option<fs::File> {
+    let directory = fs::File::open(directory_of(path)).ok()?;
+    let deadline = Instant::now() + wait;
+    while directory.try_lock().is_err() {
+        if Instant::now() >= deadline {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Some(directory)
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// SQLite would create the file with a mode that depends on the umask, and gives its own
@@ -171,11 +197,9 @@ fn open_connections(
     options: &OpenOptions,
 ) -> rusqlite::Result<Result<Opened, OpenError>> {
     let mut writer = connect(path, options.lock_wait)?;
-    let created = match identify(&writer)? {
-        Identity::Empty => true,
-        Identity::Cache => false,
-        Identity::Foreign(what) => return Ok(Err(OpenError::Foreign(what))),
-    };
+    if let Some(what) = foreign(&mut writer)? {
+        return Ok(Err(OpenError::Foreign(what)));
+    }
     let mode: String =
         writer.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
     if !mode.eq_ignore_ascii_case("wal") {
@@ -188,6 +212,7 @@ fn open_connections(
     let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Somebody else may have been faster.
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let created = version == 0;
     if version < SCHEMA_VERSION {
         transaction.execute_batch(SCHEMA)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -223,23 +248,15 @@ pub(super) fn connect(path: &Path, lock_wait: Duration) -> rusqlite::Result<Conn
     Ok(connection)
 }
 
-enum Identity {
-    Empty,
-    Cache,
-    Foreign(String),
-}
-
-fn identify(connection: &Connection) -> rusqlite::Result<Identity> {
-    let id: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    if id == APPLICATION_ID {
-        return Ok(Identity::Cache);
-    }
+/// What shows that the file is of another application. An empty one is not.
+fn foreign(connection: &mut Connection) -> rusqlite::Result<Option<String>> {
+    // Both answers from one snapshot: another process may be making the tables right now.
+    let snapshot = connection.transaction()?;
+    let id: i64 = snapshot.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let objects: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    Ok(match (id, objects) {
-        (0, 0) => Identity::Empty,
-        _ => Identity::Foreign(format!("application_id {id}, {objects} tables and indexes")),
-    })
+        snapshot.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let ours = id == APPLICATION_ID || (id == 0 && objects == 0);
+    Ok((!ours).then(|| format!("application_id {id}, {objects} tables and indexes")))
 }
 
 /// The loop's connection: short reads, each a transaction of its own, so that it never

@@ -177,7 +177,9 @@ impl File {
                 }
                 break self.writer.finish(now.wall);
             }
-            match self.commit_batch(mailbox, now) {
+            // Without checkpoints a full queue would make a log of hundreds of megabytes.
+            let written = self.writer.checkpoint_if_due();
+            match written.and_then(|_| self.commit_batch(mailbox, now)) {
                 Err(Fault::Busy(_)) if now.mono < deadline => std::thread::sleep(BUSY_PAUSE),
                 Err(fault) => break Err(fault),
                 Ok(()) => (),
