@@ -53,7 +53,11 @@ DEFAULT_RESOLV_CONF = ["options timeout:1 attempts:2"]
 
 
 def postconf(name: str, *options: str) -> str:
-    """A parameter of the installed Postfix."""
+    """A parameter of the installed Postfix, or its default where there is no main.cf."""
+    directory = subprocess.run(["postconf", "-dh", "config_directory"], check=True,
+                               capture_output=True, text=True).stdout.strip()
+    if not Path(directory, "main.cf").exists():
+        options = ("-d", *options)
     return subprocess.run(["postconf", *options, "-h", name], check=True,
                           capture_output=True, text=True).stdout.strip()
 
