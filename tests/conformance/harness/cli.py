@@ -106,7 +106,7 @@ class Harness:
             elif kind == "program":
                 present = shutil.which(name) is not None
             elif kind == "table":
-                present = name in _table_types()
+                present = name in self.template.table_types
             elif kind == "parameter":
                 present = subprocess.run(["postconf", "-dh", name], capture_output=True,
                                          text=True).stderr == ""
@@ -151,11 +151,6 @@ class Harness:
         if not self.options.keep:
             shutil.rmtree(root)
         return seen
-
-
-def _table_types() -> set[str]:
-    return set(subprocess.run(["postconf", "-m"], check=True, capture_output=True,
-                              text=True).stdout.split())
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:

@@ -72,6 +72,7 @@ class Template:
         self.version = postconf("mail_version", "-d")
         self.has_tls = self._make_certificate()
         self._make_tree()
+        self.table_types = set(self._installed_table_types())
 
     def _make_certificate(self) -> bool:
         """A self-signed certificate, unless openssl is missing."""
@@ -84,6 +85,12 @@ class Template:
                    "-keyout", str(self.root / "tls/key.pem"),
                    "-out", str(self.root / "tls/cert.pem")]
         return subprocess.run(command, capture_output=True).returncode == 0
+
+    def _installed_table_types(self) -> list[str]:
+        # Of the instance: the installed Postfix may lack a main.cf, without which
+        # postconf does not answer.
+        return subprocess.run(["postconf", "-c", str(self.root / "tree/etc"), "-m"], check=True,
+                              capture_output=True, text=True).stdout.split()
 
     def _make_tree(self) -> None:
         """An instance with its queue directories, as 'postfix check' makes them."""
