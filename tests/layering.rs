@@ -24,8 +24,10 @@ const ROOMS: &[(u8, &str)] = &[
     // What everybody above the core may use.
     (1, "sys"),
     (1, "postfix::message"),
-    // Postfix's formats. They build on each other, so they are one room each only where
-    // nobody else is needed.
+    // The process itself: signals, limits, identity.
+    (2, "process"),
+    (2, "privileges"),
+    // Postfix's formats, which build on each other: one room.
     (2, FORMATS),
     // What owns a channel, a file or a descriptor, and the configuration.
     (3, "event"),
