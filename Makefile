@@ -48,14 +48,14 @@ install: ## install the built binary, the manual pages and the examples
 	@test -n "$(DAEMON_DIR)" || { echo "no Postfix here: give DAEMON_DIR=" >&2; exit 1; }
 	install -d "$(DESTDIR)$(DAEMON_DIR)" "$(DESTDIR)$(MANDIR)/man5" \
 		"$(DESTDIR)$(MANDIR)/man8" "$(DESTDIR)$(DOCDIR)"
-	# Under a new name first: the old program may be running.
+# Under a new name first: the old program may be running.
 	install -m 755 "$(BINARY)" "$(DESTDIR)$(DAEMON_DIR)/gatepost.new"
 	mv -f "$(DESTDIR)$(DAEMON_DIR)/gatepost.new" "$(DESTDIR)$(DAEMON_DIR)/gatepost"
 	install -m 644 man/gatepost.5 "$(DESTDIR)$(MANDIR)/man5/"
 	install -m 644 man/gatepost.8 "$(DESTDIR)$(MANDIR)/man8/"
 	install -m 644 $(EXAMPLES) "$(DESTDIR)$(DOCDIR)/"
 ifneq ($(META_DIR),)
-	# So that `postfix set-permissions` knows the file.
+# So that `postfix set-permissions` knows the file.
 	install -d "$(DESTDIR)$(META_DIR)/postfix-files.d"
 	echo '$$daemon_directory/gatepost:f:root:-:755' \
 		>"$(DESTDIR)$(META_DIR)/postfix-files.d/gatepost.files"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Remove the instance of `make run`, wherever it is.
 
+# shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 
 [ -e "$ROOT/run" ] || [ -L "$ROOT/run" ] || exit 0

@@ -7,6 +7,7 @@
 # machine has one of its own that does so already. Postfix comes without a configuration;
 # without /etc/postfix/main.cf its unit does not start at the next boot either.
 
+# shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 
 POLICY=/usr/sbin/policy-rc.d

@@ -14,6 +14,7 @@
 #              `postfix check` complains of links that lead out of the directory.
 #     log      maillog_file
 
+# shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 
 PROGRAM=$1
@@ -24,18 +25,19 @@ FOLLOWER=
 # Daemons that run as mail_owner must be able to reach the instance. A checkout below
 # /root, say, does not let them in; then the instance is elsewhere and ./run a link to it.
 choose_directory() {
-    DIR=$ROOT/run
-    if [ -L "$DIR" ] && [ ! -d "$DIR" ]; then
-        rm "$DIR"
+    local place=$ROOT/run
+    if [ -L "$place" ] && [ ! -d "$place" ]; then
+        rm "$place"
     fi
-    mkdir -p "$DIR"
+    mkdir -p "$place"
+    DIR=$(readlink -f "$place")
     if ! runuser -u "$OWNER" -- test -x "$DIR"; then
-        rmdir "$DIR"
+        rmdir "$place" ||
+            die "user $OWNER cannot enter $DIR, and it is not empty; 'make clean' removes it"
         DIR=$(mktemp -d /var/tmp/gatepost-run.XXXXXX)
-        ln -s "$DIR" "$ROOT/run"
+        ln -s "$DIR" "$place"
         say "User $OWNER cannot enter $ROOT: the instance is in $DIR, and ./run is a link to it."
     fi
-    DIR=$(readlink -f "$DIR")
     chmod 755 "$DIR"
 }
 
@@ -111,6 +113,8 @@ wait_until_gone() {
     return 1
 }
 
+# Called by a trap.
+# shellcheck disable=SC2317
 stop_instance() {
     trap '' HUP INT TERM
     trap - EXIT

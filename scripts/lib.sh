@@ -7,6 +7,7 @@ set -euo pipefail
 # Postfix's programs are in sbin, which a user's PATH lacks on Debian.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck disable=SC2034  # the scripts that read this file use it
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 
 say() { printf '%s\n' "$*"; }
@@ -60,7 +61,7 @@ refuse_other_mail_server() {
     others=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package} ${Provides}\n' |
         awk '$1 ~ /^.[^nc]/ && $2 != "postfix" && / mail-transport-agent/ { print $2 }')
     [ -z "$others" ] ||
-        die "another mail server is installed ($(echo $others)); Postfix would replace it." \
+        die "another mail server is installed (${others//$'\n'/ }); Postfix would replace it." \
             "Please use a machine without one, or replace it yourself."
     [ -z "$(ls -A /etc/postfix 2>/dev/null)" ] ||
         die "/etc/postfix exists, but Postfix is not installed; installing it might change" \
@@ -81,6 +82,8 @@ find_cargo() {
     die "cargo is not there; the Rust toolchain comes from https://rustup.rs"
 }
 
+# What the build needs, in the form of need_packages.
+# shellcheck disable=SC2034
 BUILD_THINGS=(cc=gcc /usr/include/stdio.h=libc6-dev
     /etc/ssl/certs/ca-certificates.crt=ca-certificates)
 

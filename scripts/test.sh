@@ -7,6 +7,7 @@
 # some were; the exit status is 1 if any failed or none passed. With CI=true nothing may
 # be missing: what would be skipped elsewhere for want of a program or of root fails.
 
+# shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 
 passed=0 failed=0 skipped=0
