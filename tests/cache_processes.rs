@@ -10,7 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use gatepost::cache::sqlite::{OpenOptions, open, open_or_set_aside};
-use gatepost::cache::{Cache, CacheOptions, Cached, record};
+use gatepost::cache::{Cache, CacheOptions, record};
+use gatepost::screen::event::Cached;
 use gatepost::screen::test_set::{CacheRecord, Test, TestSet};
 use rusqlite::Connection;
 

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use gatepost::postfix::mynetworks::{
-    NetworkSettings, computed, interface_addresses, system_resolve,
+    NetworkSettings, Style, computed, interface_addresses, system_resolve,
 };
 
 /// What postconf prints: the value, or the reason why there is none.
@@ -22,10 +22,15 @@ fn postconf(settings: &NetworkSettings<'_>, number: usize) -> String {
         (true, false) => "ipv4",
         _ => "ipv6",
     };
+    let style = match settings.style {
+        Style::Host => "host",
+        Style::Subnet => "subnet",
+        Style::Class => "class",
+    };
     let main_cf = format!(
         "compatibility_level = 3.6\ninet_protocols = {protocols}\ninet_interfaces = {}\n\
-         mynetworks_style = {}\n",
-        settings.inet_interfaces, settings.style
+         mynetworks_style = {style}\n",
+        settings.inet_interfaces
     );
     // Postfix reads a fresh main.cf again and again until it is two seconds old.
     let mut file = File::create(directory.join("main.cf")).unwrap();
@@ -50,17 +55,15 @@ fn postconf(settings: &NetworkSettings<'_>, number: usize) -> String {
 fn computed_networks() {
     let interfaces = interface_addresses().unwrap();
     let cases = [
-        ("host", "all", true, true),
-        ("subnet", "all", true, true),
-        ("class", "all", true, true),
-        ("subnet", "all", true, false),
-        ("subnet", "loopback-only", true, false),
-        ("host", "127.0.0.1", true, true),
-        ("host", "", true, true),
-        ("host", "192.0.2.250", true, true),
-        ("host", "127.0.0.1", false, true),
-        ("foo", "all", true, true),
-        ("host subnet", "all", true, true),
+        (Style::Host, "all", true, true),
+        (Style::Subnet, "all", true, true),
+        (Style::Class, "all", true, true),
+        (Style::Subnet, "all", true, false),
+        (Style::Subnet, "loopback-only", true, false),
+        (Style::Host, "127.0.0.1", true, true),
+        (Style::Host, "", true, true),
+        (Style::Host, "192.0.2.250", true, true),
+        (Style::Host, "127.0.0.1", false, true),
     ];
     for (number, (style, inet_interfaces, ipv4, ipv6)) in cases.into_iter().enumerate() {
         let settings = NetworkSettings { style, inet_interfaces, ipv4, ipv6 };

@@ -25,6 +25,7 @@ use super::throttle::Throttle;
 use super::unwritten::Unwritten;
 use super::watchdog::Watchdog;
 use super::writer::Writer;
+use crate::screen::event::Cached;
 use crate::screen::test_set::{CacheRecord, TestSet};
 
 /// For how long the memory answers instead of the file.
@@ -34,17 +35,6 @@ const CLOSE_SPAN: Duration = Duration::from_secs(3);
 /// The log of the database may grow to this size when a reader keeps it from being emptied.
 const LOG_LIMIT: u64 = 64 * 1024 * 1024;
 const STACK: usize = 512 * 1024;
-
-/// The answer to a look-up.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Cached {
-    /// What is known about the client.
-    Found(CacheRecord),
-    /// Nothing is known.
-    NotFound,
-    /// The file could not be read, for this reason.
-    Failed(String),
-}
 
 /// What the loop has to know about the storage thread.
 #[derive(Clone, PartialEq, Eq, Debug)]

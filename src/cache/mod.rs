@@ -29,5 +29,5 @@ mod unwritten;
 pub mod watchdog;
 mod writer;
 
-pub use front::{Cache, CacheEvent, CacheOptions, Cached};
+pub use front::{Cache, CacheEvent, CacheOptions};
 pub use set_aside::set_aside;

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::Fatal;
 use super::reader::Reader;
-use super::settings::{AddressFormat, MynetworksStyle, Protocols, TlsLevel};
+use super::settings::{AddressFormat, Protocols, TlsLevel};
+use crate::postfix::mynetworks::Style;
 use crate::screen::dnsbl::{self, Site, SiteError};
 use crate::screen::expand::CompatibilityLevel;
 use crate::screen::hostname;
@@ -100,15 +101,15 @@ pub fn host_names(reader: &mut Reader<'_>, config_directory: &Path) {
 
 /// main.cf: `mynetworks_style`. A bad one does no harm while `mynetworks` is set, and
 /// postscreen(8) says nothing about it then; that is worth a warning.
-pub fn mynetworks_style(reader: &mut Reader<'_>) -> MynetworksStyle {
+pub fn mynetworks_style(reader: &mut Reader<'_>) -> Style {
     let text = reader.str("mynetworks_style");
     let mut styles = Vec::new();
     let mut problem = None;
     for word in text.split(SEPARATORS).filter(|word| !word.is_empty()) {
         match word {
-            "class" => styles.push(MynetworksStyle::Class),
-            "subnet" => styles.push(MynetworksStyle::Subnet),
-            "host" => styles.push(MynetworksStyle::Host),
+            "class" => styles.push(Style::Class),
+            "subnet" => styles.push(Style::Subnet),
+            "host" => styles.push(Style::Host),
             _ => {
                 let unknown =
                     format!("unknown mynetworks mask style value \"{word}\" in \"{text}\"");
@@ -120,7 +121,7 @@ pub fn mynetworks_style(reader: &mut Reader<'_>) -> MynetworksStyle {
     let style = match (problem, styles.as_slice()) {
         (None, [style]) => return *style,
         (Some(problem), _) => problem,
-        (None, _) if text.is_empty() => return MynetworksStyle::Host,
+        (None, _) if text.is_empty() => return Style::Host,
         (None, _) => format!("bad mynetworks_style value: {text}; specify exactly one value"),
     };
     if reader.values.is_set("mynetworks") {
@@ -128,7 +129,7 @@ pub fn mynetworks_style(reader: &mut Reader<'_>) -> MynetworksStyle {
     } else {
         reader.fatal(style);
     }
-    MynetworksStyle::Host
+    Style::Host
 }
 
 /// main.cf: `relayhost`.

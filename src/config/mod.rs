@@ -203,7 +203,9 @@ pub fn load(sources: &Sources, request: &Request) -> Result<Loaded, Fatal> {
         own,
     };
     let settings = Settings::read(&mut reader, checked);
-    let messages = reader.finish()?;
+    let missing = policy::missing_tests(&mut reader);
+    let mut messages = reader.finish()?;
+    messages.extend(missing);
     Ok(Loaded { settings, policy, messages })
 }
 

@@ -2,6 +2,7 @@
 
 use super::checks::Actions;
 use super::reader::Reader;
+use crate::postfix::message::Message;
 use crate::screen::policy::{Limits, Policy, Wording};
 use crate::screen::test_set::{PerTest, Test, TestSet};
 
@@ -20,7 +21,6 @@ pub fn policy(reader: &mut Reader<'_>, actions: Actions) -> Policy {
         Some(_) => TestSet::EMPTY.with(Test::Pregreet),
         None => TestSet::EMPTY,
     };
-    warn_about_missing_tests(reader);
     Policy {
         greet_banner,
         smtpd_banner: reader.str("smtpd_banner"),
@@ -52,13 +52,18 @@ pub fn policy(reader: &mut Reader<'_>, actions: Actions) -> Policy {
     }
 }
 
-fn warn_about_missing_tests(reader: &mut Reader<'_>) {
+/// Says which tests main.cf asks for in vain.
+pub fn missing_tests(reader: &mut Reader<'_>) -> Vec<Message> {
     let dnsbl = reader.optional("postscreen_dnsbl_sites").map(|_| "postscreen_dnsbl_sites");
     let deep = SWITCHES.map(|name| reader.bool(name).then_some(name));
-    for name in dnsbl.into_iter().chain(deep.into_iter().flatten()) {
-        reader
-            .warn(format!("{name} is set, but this version of Gatepost does not do that test yet"));
-    }
+    let names = dnsbl.into_iter().chain(deep.into_iter().flatten());
+    names
+        .map(|name| {
+            Message::warning(format!(
+                "{name} is set, but this version of Gatepost does not do that test yet"
+            ))
+        })
+        .collect()
 }
 
 /// Postfix before 3.6 knows the old words only.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::gatepost_cf::OwnSettings;
 use super::reader::Reader;
+use crate::postfix::mynetworks::Style;
 use crate::postfix::params::PostfixVersion;
 use crate::screen::dnsbl::Site;
 use crate::screen::expand::CompatibilityLevel;
@@ -101,7 +102,7 @@ pub struct Access {
     /// main.cf: `mynetworks`; `None` when it is not set and has to be computed.
     pub mynetworks: Option<String>,
     /// main.cf: `mynetworks_style`.
-    pub mynetworks_style: MynetworksStyle,
+    pub mynetworks_style: Style,
     /// Neither `mynetworks` nor `mynetworks_style` is set: clients that are let in only
     /// because of `compatibility_level` are worth a notice.
     pub mynetworks_by_default: bool,
@@ -109,17 +110,6 @@ pub struct Access {
     pub inet_interfaces: String,
     /// main.cf: `inet_protocols`; at least one.
     pub inet_protocols: Protocols,
-}
-
-/// main.cf: `mynetworks_style`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MynetworksStyle {
-    /// The networks of the old address classes.
-    Class,
-    /// The networks of the interfaces.
-    Subnet,
-    /// The host's own addresses.
-    Host,
 }
 
 /// main.cf: `inet_protocols`.
@@ -218,7 +208,7 @@ pub(super) struct Checked {
     pub compatibility_level: CompatibilityLevel,
     pub syslog_facility: String,
     pub inet_protocols: Protocols,
-    pub mynetworks_style: MynetworksStyle,
+    pub mynetworks_style: Style,
     pub maillog_file: Option<String>,
     pub dnsbl_sites: Vec<Site>,
     pub tls_level: TlsLevel,
@@ -280,11 +270,7 @@ impl Settings {
     }
 }
 
-fn access(
-    reader: &mut Reader<'_>,
-    mynetworks_style: MynetworksStyle,
-    inet_protocols: Protocols,
-) -> Access {
+fn access(reader: &mut Reader<'_>, mynetworks_style: Style, inet_protocols: Protocols) -> Access {
     let mynetworks = reader.values.is_set("mynetworks").then(|| reader.str("mynetworks"));
     Access {
         list: reader.str("postscreen_access_list"),

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
-use super::settings::{AddressFormat, MynetworksStyle, Protocols, TlsLevel};
+use super::settings::{AddressFormat, Protocols, TlsLevel};
 use super::*;
+use crate::postfix::mynetworks::Style;
 use crate::postfix::params::PostfixVersion;
 use crate::screen::expand::CompatibilityLevel;
 use crate::screen::policy::{Limits, Stressed, Wording};
@@ -62,7 +63,7 @@ fn an_empty_main_cf() {
     assert_eq!(settings.cache.map.as_deref(), Some("btree:/var/lib/postfix/postscreen_cache"));
     assert_eq!(settings.cache.cleanup_interval, Some(Duration::from_secs(43_200)));
     assert_eq!(settings.access.mynetworks, None);
-    assert_eq!(settings.access.mynetworks_style, MynetworksStyle::Subnet);
+    assert_eq!(settings.access.mynetworks_style, Style::Subnet);
     assert!(settings.access.mynetworks_by_default);
     assert_eq!(settings.access.inet_protocols, Protocols { ipv4: true, ipv6: true });
     assert_eq!(settings.engine.tls_level, TlsLevel::None);
@@ -82,7 +83,7 @@ fn switched_off() {
     assert_eq!((settings.cache.map, settings.cache.cleanup_interval), (None, None));
     assert_eq!(settings.access.mynetworks.as_deref(), Some(""));
     assert!(!settings.access.mynetworks_by_default);
-    assert_eq!(settings.access.mynetworks_style, MynetworksStyle::Host);
+    assert_eq!(settings.access.mynetworks_style, Style::Host);
     assert_eq!(settings.access.inet_protocols, Protocols { ipv4: true, ipv6: false });
     assert_eq!(policy.limits.per_client, None);
     assert_eq!(policy.wording, Wording::Respectful);

@@ -8,17 +8,7 @@ use super::lists::split_list;
 use super::message::Message;
 use super::mynetworks::Mynetworks;
 use super::table::{Answer, FileSource, OpenOptions, TableError, TableId, Tables, address_text};
-
-/// What the access list says about a client.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Access {
-    /// Let it in without tests.
-    Permit,
-    /// It is unwanted.
-    Reject,
-    /// Nothing, or there was trouble: test the client.
-    Undecided,
-}
+use crate::screen::event::Access;
 
 /// An access list with its tables open.
 #[derive(Clone, Debug)]

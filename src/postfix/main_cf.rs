@@ -3,12 +3,10 @@
 //! gatepost.cf has the same syntax. What a value means is the business of
 //! [`super::params`].
 
-mod lines;
-
 use std::collections::BTreeMap;
 
+use super::logical_lines::{LogicalLine, is_space, logical_lines};
 use super::message::Message;
-use lines::{LogicalLine, is_space, logical_lines};
 
 /// Where a setting was made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

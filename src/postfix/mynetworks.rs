@@ -97,8 +97,8 @@ pub struct InterfaceAddress {
 /// The parameters that decide the computed value.
 #[derive(Clone, Copy, Debug)]
 pub struct NetworkSettings<'a> {
-    /// main.cf: `mynetworks_style`: `host`, `subnet` or `class`.
-    pub style: &'a str,
+    /// main.cf: `mynetworks_style`.
+    pub style: Style,
     /// main.cf: `inet_interfaces`: `all`, `loopback-only`, or names and addresses.
     pub inet_interfaces: &'a str,
     /// main.cf: `inet_protocols` has IPv4.
@@ -110,12 +110,6 @@ pub struct NetworkSettings<'a> {
 /// Why there is no computed value; the service cannot start.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NetworkSettingsError {
-    /// The first word of `mynetworks_style` is none of the styles.
-    #[error("unknown mynetworks mask style value \"{0}\" in \"{1}\"")]
-    UnknownStyle(String, String),
-    /// `mynetworks_style` has no word, or several.
-    #[error("bad mynetworks_style value: {0}; specify exactly one value")]
-    NotOneStyle(String),
     /// A name in `inet_interfaces` has no address of an enabled family.
     #[error("config variable inet_interfaces: host not found: {0}")]
     UnknownHost(String),
@@ -124,10 +118,14 @@ pub enum NetworkSettingsError {
     NotLocal(String),
 }
 
+/// main.cf: `mynetworks_style`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Style {
+pub enum Style {
+    /// The host's own addresses.
     Host,
+    /// The networks of the interfaces.
     Subnet,
+    /// The networks of the old address classes.
     Class,
 }
 
@@ -143,7 +141,7 @@ pub fn computed(
     interfaces: &[InterfaceAddress],
     resolve: &dyn Fn(&str) -> Vec<IpAddr>,
 ) -> Result<String, NetworkSettingsError> {
-    let style = Style::parse(settings.style)?;
+    let style = settings.style;
     let mut networks: Vec<String> = Vec::new();
     for interface in in_use(settings, interfaces, resolve)? {
         let network = network_text(style.network(interface));
@@ -192,23 +190,6 @@ fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
 }
 
 impl Style {
-    fn parse(text: &str) -> Result<Style, NetworkSettingsError> {
-        let mut words = split_list(text);
-        let style = match words.next() {
-            Some("host") => Style::Host,
-            Some("subnet") => Style::Subnet,
-            Some("class") => Style::Class,
-            Some(word) => {
-                return Err(NetworkSettingsError::UnknownStyle(word.into(), text.into()));
-            }
-            None => return Err(NetworkSettingsError::NotOneStyle(text.into())),
-        };
-        match words.next() {
-            Some(_) => Err(NetworkSettingsError::NotOneStyle(text.into())),
-            None => Ok(style),
-        }
-    }
-
     fn network(self, interface: InterfaceAddress) -> Network {
         let prefix = match (self, interface.address) {
             (Style::Host, _) => u8::MAX,
@@ -289,7 +270,7 @@ mod tests {
         .to_vec()
     }
 
-    fn value(style: &str, inet_interfaces: &str, ipv6: bool) -> String {
+    fn value(style: Style, inet_interfaces: &str, ipv6: bool) -> String {
         let settings = NetworkSettings { style, inet_interfaces, ipv4: true, ipv6 };
         let resolve = |name: &str| match name {
             "localhost" => vec![IpAddr::from([127, 0, 0, 1])],
@@ -303,27 +284,27 @@ mod tests {
 
     #[test]
     fn styles_and_interfaces() {
-        assert_eq!(value("host", "all", false), "127.0.0.1/32 192.0.2.2/32 192.0.2.3/32");
+        assert_eq!(value(Style::Host, "all", false), "127.0.0.1/32 192.0.2.2/32 192.0.2.3/32");
         assert_eq!(
-            value("host,", "all", true),
+            value(Style::Host, "all", true),
             "127.0.0.1/32 192.0.2.2/32 192.0.2.3/32 [::1]/128 [fd00::2]/128 \
              [fe80::fc:ff:fe00:1]/128"
         );
         assert_eq!(
-            value("subnet", "all", true),
+            value(Style::Subnet, "all", true),
             "127.0.0.0/8 192.0.2.0/24 [::1]/128 [fd00::]/64 [fe80::]/64"
         );
         assert_eq!(
-            value("class", "all", true),
+            value(Style::Class, "all", true),
             "127.0.0.0/8 192.0.2.0/24 [::1]/128 [fd00::]/64 [fe80::]/64"
         );
-        assert_eq!(value("subnet", "loopback-only", true), "127.0.0.0/8 [::1]/128");
-        assert_eq!(value("host", "127.0.0.1", true), "127.0.0.1/32");
-        assert_eq!(value("host", "localhost", true), "127.0.0.1/32");
-        assert_eq!(value("host", "[::1]", true), "[::1]/128");
-        assert_eq!(value("host", "", true), "");
+        assert_eq!(value(Style::Subnet, "loopback-only", true), "127.0.0.0/8 [::1]/128");
+        assert_eq!(value(Style::Host, "127.0.0.1", true), "127.0.0.1/32");
+        assert_eq!(value(Style::Host, "localhost", true), "127.0.0.1/32");
+        assert_eq!(value(Style::Host, "[::1]", true), "[::1]/128");
+        assert_eq!(value(Style::Host, "", true), "");
         assert_eq!(
-            value("subnet", "fd00::2, 127.0.0.1 ::1 127.0.0.1", true),
+            value(Style::Subnet, "fd00::2, 127.0.0.1 ::1 127.0.0.1", true),
             "127.0.0.0/8 [::1]/128 [fd00::]/64"
         );
     }
@@ -344,19 +325,14 @@ mod tests {
     #[test]
     fn wrong_settings() {
         for (style, inet_interfaces, error) in [
-            ("foo", "all", "unknown mynetworks mask style value \"foo\" in \"foo\""),
-            ("Host", "all", "unknown mynetworks mask style value \"Host\" in \"Host\""),
-            ("foo bar", "all", "unknown mynetworks mask style value \"foo\" in \"foo bar\""),
             (
-                "host subnet",
-                "all",
-                "bad mynetworks_style value: host subnet; specify exactly one value",
+                Style::Host,
+                "foo.invalid",
+                "config variable inet_interfaces: host not found: foo.invalid",
             ),
-            ("", "all", "bad mynetworks_style value: ; specify exactly one value"),
-            ("host", "foo.invalid", "config variable inet_interfaces: host not found: foo.invalid"),
-            ("host", "all, ::1", "config variable inet_interfaces: host not found: all"),
+            (Style::Host, "all, ::1", "config variable inet_interfaces: host not found: all"),
             (
-                "host",
+                Style::Host,
                 "10.9.9.9",
                 "parameter inet_interfaces: no local interface found for 10.9.9.9",
             ),
@@ -364,7 +340,7 @@ mod tests {
             assert_eq!(value(style, inet_interfaces, true), format!("fatal: {error}"));
         }
         assert_eq!(
-            value("host", "::1", false),
+            value(Style::Host, "::1", false),
             "fatal: config variable inet_interfaces: host not found: ::1"
         );
     }
@@ -380,7 +356,7 @@ mod tests {
     #[test]
     fn notice_about_the_legacy_default() {
         let (mut tables, files, mut messages) = (Tables::new(false), Files::new([]), Vec::new());
-        let (subnet, host) = (value("subnet", "all", true), value("host", "all", true));
+        let (subnet, host) = (value(Style::Subnet, "all", true), value(Style::Host, "all", true));
         let mut parse = |host: Option<&str>| {
             Mynetworks::parse("p", &subnet, host, &mut tables, &files, &mut messages).unwrap()
         };

@@ -4,11 +4,13 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use super::access_list::{Access, AccessList};
+use super::access_list::AccessList;
+
 use super::address_list::{AddressList, Membership};
 use super::message::Message;
 use super::mynetworks::Mynetworks;
 use super::table::{FileSource, JailedFiles, Tables};
+use crate::screen::event::Access;
 
 /// The names that messages use.
 const ACCESS_LIST: &str = "postscreen_access_list";
