@@ -22,8 +22,8 @@ pub enum FromWorker {
     Idle,
     /// A client again.
     Busy,
-    /// The cache file is new: what postscreen(8) remembered may be imported.
-    CacheCreated,
+    /// The cache file is new: what postscreen(8) remembered should be imported.
+    ImportWanted,
     /// The cache file was found damaged in use: it should be set aside.
     CacheDamaged,
 }
@@ -78,7 +78,7 @@ impl Channel {
             FromWorker::Ready => b'R',
             FromWorker::Idle => b'I',
             FromWorker::Busy => b'B',
-            FromWorker::CacheCreated => b'C',
+            FromWorker::ImportWanted => b'C',
             FromWorker::CacheDamaged => b'D',
         };
         self.send(kind, 0, None)
@@ -93,7 +93,7 @@ impl Channel {
                     b'R' => FromWorker::Ready,
                     b'I' => FromWorker::Idle,
                     b'B' => FromWorker::Busy,
-                    b'C' => FromWorker::CacheCreated,
+                    b'C' => FromWorker::ImportWanted,
                     b'D' => FromWorker::CacheDamaged,
                     _ => continue,
                 },
@@ -179,7 +179,7 @@ mod tests {
             FromWorker::Ready,
             FromWorker::Idle,
             FromWorker::Busy,
-            FromWorker::CacheCreated,
+            FromWorker::ImportWanted,
             FromWorker::CacheDamaged,
         ];
         for message in all {

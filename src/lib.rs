@@ -5,7 +5,11 @@
 pub mod cache;
 pub mod config;
 pub mod control;
+pub mod daemon;
 pub mod event;
 pub mod postfix;
+pub mod privileges;
+pub mod process;
 pub mod screen;
+pub mod supervisor;
 pub mod sys;

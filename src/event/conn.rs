@@ -179,7 +179,8 @@ impl Conn {
         Ok(self.stream.as_fd())
     }
 
-    /// The socket is under way to smtpd(8), which closes this channel when it has it.
+    /// The socket is under way to smtpd(8), which closes this channel when it has it. Fails
+    /// when that cannot be watched; the socket is smtpd's all the same.
     pub fn passed(
         &mut self,
         reactor: &Reactor,
@@ -187,9 +188,9 @@ impl Conn {
         channel: std::os::unix::net::UnixStream,
     ) -> io::Result<()> {
         let mut channel = UnixStream::from_std(channel);
-        reactor.register(&mut channel, Source::PassChannel(id), Interest::READABLE)?;
+        let watched = reactor.register(&mut channel, Source::PassChannel(id), Interest::READABLE);
         self.stage = Stage::Passed(channel);
-        Ok(())
+        watched
     }
 
     /// Whether smtpd(8) has closed the channel, and so has the client.

@@ -1,0 +1,122 @@
+//! What the core wants done, done.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::worker::{Outcome, Timer, Worker};
+use nix::errno::Errno;
+
+use crate::event::conn::Farewell;
+use crate::postfix::maillog::{self, Program};
+use crate::postfix::pass::{self, PassError};
+use crate::screen::event::{Input, Now, Output};
+use crate::screen::logline::LogLine;
+use crate::screen::reply::Reply;
+use crate::screen::session::SessionId;
+
+/// How long a client may take to read our last word.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How many sockets may wait for that. Beyond it clients are closed on at once, as
+/// postscreen(8) closes on all.
+const MOST_LINGERING: usize = 1000;
+
+impl Worker {
+    /// Hands one input to the core, and does what it says, before the next input: so the
+    /// order of log lines and replies is the order of causes.
+    pub(super) fn feed(&mut self, input: Input<'_>, now: Now) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        self.screener.handle(input, now, &mut self.sources, &mut outputs);
+        for output in outputs.drain(..) {
+            self.apply(output, now);
+        }
+        self.outputs = outputs;
+    }
+
+    fn apply(&mut self, output: Output, now: Now) {
+        match output {
+            Output::Log(line) => self.log(&line),
+            Output::Send(id, reply) => self.send(id, reply),
+            Output::Watch(id, watch) => {
+                let Some(conn) = self.conns.get_mut(id) else { return };
+                match conn.set_watch(&self.reactor, id, watch) {
+                    Ok(true) => self.readable.push_back(id),
+                    Ok(false) => {}
+                    Err(_) => self.results.push_back(Outcome::Closed(id)),
+                }
+            }
+            Output::SetDeadline(id, at) => self.timers.set(Timer::Session(id), at),
+            Output::Store(address, record) => self.sources.cache.store(address, record),
+            Output::HandOff { session, client, server } => self.pass(session, client, server),
+            Output::Close(id) => self.close(id, now),
+        }
+    }
+
+    fn log(&mut self, line: &LogLine) {
+        self.text.clear();
+        // Writing into a String cannot fail.
+        let _ = write!(self.text, "{line}");
+        maillog::write(Program::Postscreen, line.level(), &self.text);
+    }
+
+    fn send(&mut self, id: SessionId, reply: Reply) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        self.bytes.clear();
+        reply.write(self.screener.policy(), &mut self.bytes);
+        if conn.send(&self.reactor, id, &self.bytes).is_err() {
+            self.results.push_back(Outcome::Closed(id));
+        }
+    }
+
+    fn pass(&mut self, id: SessionId, client: SocketAddr, server: SocketAddr) {
+        match self.try_pass(id, client, server) {
+            Ok(Heard::Later) => {}
+            Ok(Heard::Never) => self.results.push_back(Outcome::Passed(id)),
+            Err(error) => self.results.push_back(Outcome::NotPassed(id, error)),
+        }
+    }
+
+    fn try_pass(
+        &mut self,
+        id: SessionId,
+        client: SocketAddr,
+        server: SocketAddr,
+    ) -> Result<Heard, PassError> {
+        let Some(conn) = self.conns.get_mut(id) else { return Ok(Heard::Later) };
+        let socket = conn.lend(&self.reactor).map_err(|error| {
+            PassError::Send(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+        })?;
+        let payload = pass::encode(client, server);
+        let service = &self.settings.pass_service;
+        let channel = pass::connect_and_send(service, socket, &payload)?;
+        Ok(match conn.passed(&self.reactor, id, channel.into()) {
+            Ok(()) => Heard::Later,
+            // The kernel delivers what was sent also when we do not wait for it.
+            Err(_) => Heard::Never,
+        })
+    }
+
+    fn close(&mut self, id: SessionId, now: Now) {
+        self.timers.cancel(Timer::Session(id));
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if self.lingering < MOST_LINGERING {
+            let farewell = conn.say_farewell(&self.reactor, id);
+            if conn.is_lingering() {
+                self.lingering += 1;
+            }
+            if matches!(farewell, Ok(Farewell::Lingers)) {
+                return self.timers.set(Timer::Linger(id), now.mono + LINGER);
+            }
+        }
+        self.drop_conn(id);
+    }
+}
+
+/// When it is known that smtpd(8) has taken a client.
+enum Heard {
+    /// When the channel closes.
+    Later,
+    /// The channel cannot be watched.
+    Never,
+}

@@ -1,0 +1,194 @@
+//! From a fresh fork to a worker in its jail.
+
+use std::io;
+use std::net::TcpListener as StdListener;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::net::TcpListener;
+use nix::sys::signal::Signal;
+use thiserror::Error;
+
+use super::lookups::Sources;
+use super::worker::{Parts, Worker, WorkerSettings, now};
+use crate::cache::location::Location;
+use crate::cache::sqlite::{self, Opened};
+use crate::cache::watchdog::{Heartbeat, Watchdog};
+use crate::cache::{Cache, CacheOptions};
+use crate::control::{Channel, FromWorker, Received, ToWorker};
+use crate::event::reactor::Reactor;
+use crate::postfix::maillog;
+use crate::postfix::screen_tables::ScreenTables;
+use crate::privileges::{self, Denied, Owner};
+use crate::process;
+use crate::screen::policy::Policy;
+use crate::screen::screener::Screener;
+use crate::sys;
+
+/// How long the watchdog's line in the log may take; the pause of a fatal end included.
+const WATCHDOG_LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// What a supervisor has prepared for a worker.
+#[derive(Debug)]
+pub struct Start {
+    /// What the core is to apply.
+    pub policy: Policy,
+    /// Tables and lists, read.
+    pub tables: ScreenTables,
+    /// Where clients come from.
+    pub listeners: Vec<OwnedFd>,
+    /// The way to the supervisor.
+    pub supervisor: Channel,
+    /// Whom to become, unless the master.cf line says to stay root.
+    pub owner: Owner,
+    /// master.cf: `unprivileged`.
+    pub unprivileged: bool,
+    /// master.cf: `chroot`; the queue directory.
+    pub jail: Option<PathBuf>,
+    /// Where the cache is.
+    pub cache: CacheStart,
+    /// main.cf: `postscreen_watchdog_timeout`.
+    pub watchdog_timeout: Duration,
+    /// The rest.
+    pub settings: WorkerSettings,
+}
+
+/// Which verdict cache to use.
+#[derive(Debug)]
+pub enum CacheStart {
+    /// None: every client is new.
+    None,
+    /// One that ends with the process.
+    Memory(CacheOptions),
+    /// A file.
+    File {
+        /// Which.
+        location: Location,
+        /// How to run it.
+        options: CacheOptions,
+    },
+}
+
+/// Why a worker cannot start.
+#[derive(Debug, Error)]
+enum StartError {
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    #[error("{0}: {1}")]
+    System(&'static str, io::Error),
+}
+
+/// Becomes a worker, and ends when there is nothing left to serve.
+pub fn run(start: Start) -> ! {
+    maillog::reinit_pid();
+    match begin(start).and_then(|worker| worker.run().map_err(|e| StartError::System("poll", e))) {
+        Ok(()) => std::process::exit(0),
+        Err(error) => maillog::fatal(error.to_string()),
+    }
+}
+
+fn begin(start: Start) -> Result<Worker, StartError> {
+    let system = |call| move |error: io::Error| StartError::System(call, error);
+    let signals = process::catch(&[Signal::SIGTERM])
+        .map_err(|errno| StartError::System("signalfd", errno.into()))?;
+
+    // As mail_owner, so that no later process is kept from a file that root made; and before
+    // the jail, out of which nothing can be opened.
+    let opened = start.owner.act(|| match &start.cache {
+        CacheStart::File { location, .. } => open_cache(location),
+        CacheStart::None | CacheStart::Memory(_) => None,
+    })?;
+    let import_wanted = opened.as_ref().is_some_and(|opened| opened.import_pending);
+
+    // The time zone is loaded from a file that the jail may lack.
+    sys::local_time(now().wall);
+    enter(&start.owner, start.unprivileged, start.jail.as_deref())?;
+
+    let reactor = Reactor::new().map_err(system("epoll_create"))?;
+    let heartbeat = Arc::new(Heartbeat::new());
+    let waker = reactor.waker().map_err(system("eventfd"))?;
+    let watchdog =
+        Watchdog::new(Arc::clone(&heartbeat), start.watchdog_timeout, Box::new(watchdog_bites));
+    let cache = start_cache(start.cache, opened, watchdog, waker)
+        .map_err(system("cannot start the storage thread"))?;
+
+    start.supervisor.tell(FromWorker::Ready).map_err(system("control channel"))?;
+    match start.supervisor.order().map_err(system("control channel"))? {
+        Received::Message(ToWorker::Go | ToWorker::Changed(..)) => {}
+        // The supervisor has gone already; so no client has been promised to us.
+        Received::Nothing | Received::Closed => std::process::exit(0),
+    }
+    if import_wanted {
+        start.supervisor.tell(FromWorker::ImportWanted).map_err(system("control channel"))?;
+    }
+    start.supervisor.set_nonblocking().map_err(system("control channel"))?;
+
+    let listeners = start.listeners.into_iter().map(StdListener::from);
+    Worker::new(Parts {
+        reactor,
+        listeners: listeners.map(TcpListener::from_std).collect(),
+        screener: Screener::new(start.policy),
+        sources: Sources { tables: start.tables, cache },
+        settings: start.settings,
+        supervisor: start.supervisor,
+        signals,
+        heartbeat,
+    })
+    .map_err(system("epoll_ctl"))
+}
+
+/// A cache that cannot be used costs a warning and a memory, not the service.
+fn open_cache(location: &Location) -> Option<Opened> {
+    let path = &location.sqlite_path;
+    match sqlite::open_or_set_aside(path, &sqlite::OpenOptions::default()) {
+        Ok(opened) => {
+            if opened.created {
+                maillog::message(&location.note);
+            }
+            Some(opened)
+        }
+        Err(error) => {
+            let path = path.display();
+            log::warn!("cache file {path}: {error}; verdicts are kept in memory only");
+            None
+        }
+    }
+}
+
+fn start_cache(
+    wanted: CacheStart,
+    opened: Option<Opened>,
+    watchdog: Watchdog,
+    waker: mio::Waker,
+) -> io::Result<Cache> {
+    let watchdog = Some(watchdog);
+    match (wanted, opened) {
+        (CacheStart::None, _) => Cache::none(watchdog),
+        (CacheStart::File { options, .. }, Some(opened)) => {
+            // A wake-up that fails comes with the next event.
+            let wake = move || drop(waker.wake());
+            Cache::start(opened, options, watchdog, Box::new(wake))
+        }
+        (CacheStart::Memory(options) | CacheStart::File { options, .. }, _) => {
+            Cache::in_memory(options, watchdog)
+        }
+    }
+}
+
+/// Ends a process whose loop does not turn any more. Not by the usual way: the log may be what
+/// the loop hangs in.
+fn watchdog_bites() {
+    std::thread::spawn(|| maillog::fatal("watchdog timeout"));
+    std::thread::sleep(WATCHDOG_LAST_WORDS);
+    std::process::abort();
+}
+
+fn enter(owner: &Owner, unprivileged: bool, jail: Option<&Path>) -> Result<(), Denied> {
+    match (unprivileged, jail) {
+        (true, jail) => owner.become_for_good(jail),
+        (false, Some(jail)) => privileges::enter_jail(jail),
+        (false, None) => Ok(()),
+    }
+}

@@ -1,0 +1,484 @@
+//! The loop: one thread, one turn after another.
+//!
+//! A turn takes the time once, then handles what is ready, what earlier effects have come to,
+//! the deadlines that have come, and the sockets that may still have input, in this order.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mio::net::TcpListener;
+use nix::sys::signalfd::SignalFd;
+
+use super::lookups::Sources;
+use crate::cache::CacheEvent;
+use crate::cache::watchdog::Heartbeat;
+use crate::control::{Channel, FromWorker, Received, ToWorker};
+use crate::event::conn::{self, Conn, Farewell};
+use crate::event::reactor::{Reactor, Ready, Source};
+use crate::event::timers::Timers;
+use crate::postfix::maillog;
+use crate::postfix::pass::PassError;
+use crate::screen::event::{HandOffResult, Input, Now, Output, PEEK_LIMIT, Watch};
+use crate::screen::screener::Screener;
+use crate::screen::session::{SessionId, Slots};
+use crate::screen::test_set::UnixTime;
+use crate::sys;
+
+/// How long everything may take after SIGTERM; systemd and `postfix stop` count to five.
+const LAST_CALL: Duration = Duration::from_secs(3);
+
+/// How many bytes of input one session gets per turn.
+const READ_SIZE: usize = 4096;
+
+/// All that a worker owns.
+#[derive(Debug)]
+pub struct Worker {
+    pub(super) reactor: Reactor,
+    /// Empty when this worker takes no new clients.
+    pub(super) listeners: Vec<TcpListener>,
+    pub(super) conns: Slots<Conn>,
+    pub(super) timers: Timers<Timer>,
+    pub(super) screener: Screener,
+    pub(super) sources: Sources,
+    /// What effects have come to; handled in the next turn.
+    pub(super) results: VecDeque<Outcome>,
+    /// Sessions whose sockets may have more input than was taken.
+    pub(super) readable: VecDeque<SessionId>,
+    /// Listeners that may have more connections than were taken.
+    pub(super) acceptable: VecDeque<u32>,
+    /// How many sockets wait for their end; see [`Conn::say_farewell`].
+    pub(super) lingering: usize,
+    pub(super) accept_trouble: bool,
+    /// Reused from turn to turn.
+    pub(super) outputs: Vec<Output>,
+    pub(super) text: String,
+    pub(super) bytes: Vec<u8>,
+    pub(super) settings: WorkerSettings,
+    /// `None` when the supervisor has gone.
+    supervisor: Option<Channel>,
+    signals: SignalFd,
+    heartbeat: Arc<Heartbeat>,
+    stage: Stage,
+    idleness: Idleness,
+}
+
+/// What the loop needs to know of main.cf.
+#[derive(Debug)]
+pub struct WorkerSettings {
+    /// The service that takes over clients, relative to the queue directory.
+    pub pass_service: PathBuf,
+    /// main.cf: `max_idle`.
+    pub max_idle: Duration,
+    /// Whether IPv4-mapped IPv6 addresses are IPv4 ones (main.cf: `inet_protocols`).
+    pub ipv4: bool,
+    /// The files whose changes the supervisor reports, by number.
+    pub watched: Vec<PathBuf>,
+}
+
+/// What a deadline is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Timer {
+    /// The core's, for a session.
+    Session(SessionId),
+    /// A socket has waited long enough for its end.
+    Linger(SessionId),
+    /// Try to accept again.
+    Accept,
+    /// No client for `max_idle`.
+    Idle,
+    /// The end after SIGTERM.
+    LastCall,
+}
+
+/// What an effect has come to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A write failed.
+    Closed(SessionId),
+    /// A client could not be passed on.
+    NotPassed(SessionId, PassError),
+    /// A client was passed on, and there is no way to hear when it is taken.
+    Passed(SessionId),
+}
+
+/// Where the worker is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// Taking clients.
+    Serving,
+    /// Finishing the clients it has.
+    Draining,
+    /// Ending at once.
+    Terminating,
+}
+
+/// Whether there are clients, and whether the supervisor knows that there are none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Idleness {
+    /// There are, or were a moment ago.
+    Busy,
+    /// There are none; a timer runs.
+    Quiet,
+    /// There have been none for so long that the supervisor was told.
+    Reported,
+}
+
+/// The parts that the start-up makes for a worker.
+pub struct Parts {
+    /// The poll, with nothing registered but the storage thread's waker.
+    pub reactor: Reactor,
+    /// The listening sockets.
+    pub listeners: Vec<TcpListener>,
+    /// The core.
+    pub screener: Screener,
+    /// Tables and cache.
+    pub sources: Sources,
+    /// The rest of main.cf.
+    pub settings: WorkerSettings,
+    /// The way to the supervisor.
+    pub supervisor: Channel,
+    /// Delivers SIGTERM.
+    pub signals: SignalFd,
+    /// Tells the watchdog that the loop turns.
+    pub heartbeat: Arc<Heartbeat>,
+}
+
+impl Worker {
+    /// Puts a worker together and registers what it listens to.
+    pub fn new(mut parts: Parts) -> io::Result<Worker> {
+        use mio::Interest;
+        use mio::unix::SourceFd;
+        use std::os::fd::{AsFd, AsRawFd};
+        let reactor = parts.reactor;
+        let control = parts.supervisor.as_fd().as_raw_fd();
+        reactor.register(&mut SourceFd(&control), Source::Supervisor, Interest::READABLE)?;
+        let signals = parts.signals.as_raw_fd();
+        reactor.register(&mut SourceFd(&signals), Source::Signal, Interest::READABLE)?;
+        for (number, listener) in (0..).zip(&mut parts.listeners) {
+            reactor.register(listener, Source::Listener(number), Interest::READABLE)?;
+        }
+        let mut worker = Worker {
+            reactor,
+            listeners: parts.listeners,
+            conns: Slots::default(),
+            timers: Timers::default(),
+            screener: parts.screener,
+            sources: parts.sources,
+            results: VecDeque::new(),
+            readable: VecDeque::new(),
+            acceptable: VecDeque::new(),
+            lingering: 0,
+            accept_trouble: false,
+            outputs: Vec::new(),
+            text: String::new(),
+            bytes: Vec::new(),
+            settings: parts.settings,
+            supervisor: Some(parts.supervisor),
+            signals: parts.signals,
+            heartbeat: parts.heartbeat,
+            stage: Stage::Serving,
+            idleness: Idleness::Busy,
+        };
+        worker.watch_idleness(now());
+        Ok(worker)
+    }
+
+    /// Serves until there is nothing left to serve, and commits what is to be remembered.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut ready = Vec::new();
+        while !self.is_done() {
+            let busy = !self.results.is_empty()
+                || !self.readable.is_empty()
+                || !self.acceptable.is_empty();
+            let deadline = if busy { Some(Instant::now()) } else { self.timers.next_deadline() };
+            self.reactor.wait(deadline, &mut ready)?;
+            self.heartbeat.turn_begins();
+            self.turn(&ready);
+            self.heartbeat.turn_ends();
+        }
+        self.sources.cache.flush_and_close();
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.stage != Stage::Serving && self.conns.is_empty()
+    }
+
+    fn turn(&mut self, ready: &[Ready]) {
+        let now = now();
+        // What was left over from earlier turns; what this turn adds waits for the next one.
+        let (results, readable) = (self.results.len(), self.readable.len());
+        let acceptable = self.acceptable.len();
+        for event in ready {
+            self.ready(*event, now);
+        }
+        for _ in 0..results {
+            if let Some(outcome) = self.results.pop_front() {
+                self.outcome(outcome, now);
+            }
+        }
+        while let Some(timer) = self.timers.pop_expired(now.mono) {
+            self.expired(timer, now);
+        }
+        for _ in 0..readable {
+            if let Some(id) = self.readable.pop_front() {
+                self.input_from(id, now);
+            }
+        }
+        for _ in 0..acceptable {
+            if let Some(number) = self.acceptable.pop_front() {
+                self.accept(number, now);
+            }
+        }
+        self.watch_idleness(now);
+    }
+
+    fn ready(&mut self, event: Ready, now: Now) {
+        match event.source {
+            Source::Listener(number) => self.accept(number, now),
+            Source::Supervisor => self.orders(),
+            Source::Signal => self.signalled(now),
+            Source::Storage => self.storage_events(),
+            Source::Client(id) => self.client_ready(id, event, now),
+            Source::PassChannel(id) => {
+                if self.conns.get_mut(id).is_some_and(Conn::was_taken) {
+                    let result = HandOffResult::Done;
+                    self.feed(Input::HandOff { session: id, result }, now);
+                }
+            }
+        }
+    }
+
+    fn client_ready(&mut self, id: SessionId, event: Ready, now: Now) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if conn.is_lingering() {
+            let farewell = conn.go_on_lingering(&self.reactor, id);
+            if !matches!(farewell, Ok(Farewell::Lingers)) {
+                self.drop_conn(id);
+            }
+            return;
+        }
+        if event.writable && conn.flush(&self.reactor, id).is_err() {
+            return self.feed(Input::Closed { session: id }, now);
+        }
+        if event.readable {
+            self.input_from(id, now);
+        }
+    }
+
+    /// Takes what there is to take from a client's socket, once.
+    fn input_from(&mut self, id: SessionId, now: Now) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let input = match conn.watch() {
+            Watch::Nothing => return,
+            Watch::Peek => {
+                let mut buffer = [0; PEEK_LIMIT];
+                let input = conn.peek(&mut buffer);
+                if let conn::Input::Bytes(count) = input {
+                    let data = buffer.get(..count).unwrap_or_default();
+                    return self.feed(Input::Peeked { session: id, data }, now);
+                }
+                input
+            }
+            Watch::Read => {
+                let mut buffer = [0; READ_SIZE];
+                let input = conn.read(&mut buffer);
+                if let conn::Input::Bytes(count) = input {
+                    // There may be more, or an end of file: the edge that told of this input
+                    // told of them too, and does not come again.
+                    self.readable.push_back(id);
+                    let data = buffer.get(..count).unwrap_or_default();
+                    return self.feed(Input::Received { session: id, data }, now);
+                }
+                input
+            }
+        };
+        if input == conn::Input::Closed {
+            self.feed(Input::Closed { session: id }, now);
+        }
+    }
+
+    fn outcome(&mut self, outcome: Outcome, now: Now) {
+        match outcome {
+            Outcome::Closed(id) => self.feed(Input::Closed { session: id }, now),
+            Outcome::Passed(id) => {
+                self.feed(Input::HandOff { session: id, result: HandOffResult::Done }, now);
+            }
+            Outcome::NotPassed(id, error) => {
+                let result = match error {
+                    PassError::Busy => HandOffResult::Busy,
+                    PassError::Connect(errno) => HandOffResult::NoService(sys::errno_text(errno)),
+                    PassError::Send(errno) => HandOffResult::NotSent(sys::errno_text(errno)),
+                };
+                self.feed(Input::HandOff { session: id, result }, now);
+            }
+        }
+    }
+
+    fn expired(&mut self, timer: Timer, now: Now) {
+        match timer {
+            Timer::Session(id) => self.feed(Input::Deadline { session: id }, now),
+            Timer::Linger(id) => self.drop_conn(id),
+            Timer::Accept => self.acceptable.extend((0..).take(self.listeners.len())),
+            Timer::Idle => {
+                self.idleness = Idleness::Reported;
+                self.tell(FromWorker::Idle);
+            }
+            Timer::LastCall => {
+                let left: Vec<SessionId> = self.conns.iter().map(|(id, _)| id).collect();
+                for id in left {
+                    self.drop_conn(id);
+                }
+            }
+        }
+    }
+
+    /// Orders of the supervisor, or its end.
+    fn orders(&mut self) {
+        while let Some(channel) = &self.supervisor {
+            match channel.order() {
+                Ok(Received::Message(ToWorker::Go)) => {}
+                Ok(Received::Message(ToWorker::Changed(number, file))) => {
+                    self.take_in(number, file);
+                }
+                Ok(Received::Nothing) => return,
+                Ok(Received::Closed) => return self.drain(),
+                Err(error) => {
+                    log::warn!("control channel: {error}");
+                    return self.drain();
+                }
+            }
+        }
+    }
+
+    /// Reload, stop or the supervisor's death, all alike: no new clients, but every client
+    /// that is here is served to its end, with the cache.
+    fn drain(&mut self) {
+        if let Some(channel) = self.supervisor.take() {
+            use mio::unix::SourceFd;
+            use std::os::fd::{AsFd, AsRawFd};
+            let descriptor = channel.as_fd().as_raw_fd();
+            // Closing the descriptor, which follows, does the same if this fails.
+            let _ = self.reactor.deregister(&mut SourceFd(&descriptor));
+        }
+        if self.stage == Stage::Serving {
+            self.stage = Stage::Draining;
+        }
+        self.stop_listening();
+    }
+
+    fn stop_listening(&mut self) {
+        for mut listener in self.listeners.drain(..) {
+            let _ = self.reactor.deregister(&mut listener);
+        }
+        self.acceptable.clear();
+        self.timers.cancel(Timer::Accept);
+        self.timers.cancel(Timer::Idle);
+    }
+
+    /// A watched file has changed.
+    fn take_in(&mut self, number: u32, file: OwnedFd) {
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        let Some(path) = self.settings.watched.get(index) else { return };
+        let text = match read_whole(&File::from(file)) {
+            Ok(text) => text,
+            Err(error) => {
+                log::warn!("{}: read: {error}; keeping the former content", path.display());
+                return;
+            }
+        };
+        for message in self.sources.tables.reload(path, &text) {
+            maillog::message(&message);
+        }
+        log::info!("file {} has changed - taken in", path.display());
+    }
+
+    fn signalled(&mut self, now: Now) {
+        while let Ok(Some(_)) = self.signals.read_signal() {
+            self.stage = Stage::Terminating;
+            self.stop_listening();
+            self.feed(Input::Terminate, now);
+            self.timers.set(Timer::LastCall, now.mono + LAST_CALL);
+        }
+    }
+
+    fn storage_events(&mut self) {
+        for event in self.sources.cache.events() {
+            match event {
+                CacheEvent::Damaged(reason) => {
+                    log::warn!("verdict cache: {reason}; going on from memory");
+                    self.tell(FromWorker::CacheDamaged);
+                }
+            }
+        }
+    }
+
+    /// Starts to count when the last client has gone.
+    fn watch_idleness(&mut self, now: Now) {
+        if self.idleness == Idleness::Busy && self.conns.is_empty() && self.stage == Stage::Serving
+        {
+            self.idleness = Idleness::Quiet;
+            self.timers.set(Timer::Idle, now.mono + self.settings.max_idle);
+        }
+    }
+
+    /// A client has come.
+    pub(super) fn no_longer_idle(&mut self) {
+        match std::mem::replace(&mut self.idleness, Idleness::Busy) {
+            Idleness::Busy => {}
+            Idleness::Quiet => self.timers.cancel(Timer::Idle),
+            Idleness::Reported => self.tell(FromWorker::Busy),
+        }
+    }
+
+    fn tell(&self, message: FromWorker) {
+        // A supervisor that cannot be told has gone, which the next event says.
+        if let Some(channel) = &self.supervisor
+            && let Err(error) = channel.tell(message)
+        {
+            log::debug!("control channel: {error}");
+        }
+    }
+
+    /// Closes a socket, and forgets all about it.
+    pub(super) fn drop_conn(&mut self, id: SessionId) {
+        self.timers.cancel(Timer::Session(id));
+        self.timers.cancel(Timer::Linger(id));
+        if let Some(conn) = self.conns.remove(id) {
+            if conn.is_lingering() {
+                self.lingering -= 1;
+            }
+            conn.release(&self.reactor);
+        }
+    }
+}
+
+/// Reads a file from its start, wherever another process that was given the same descriptor
+/// has read to.
+fn read_whole(file: &File) -> io::Result<Vec<u8>> {
+    let mut text = vec![0; usize::try_from(file.metadata()?.len()).unwrap_or_default()];
+    let mut length = 0;
+    while let Some(rest) = text.get_mut(length..)
+        && !rest.is_empty()
+    {
+        match file.read_at(rest, length as u64)? {
+            0 => break,
+            count => length += count,
+        }
+    }
+    text.truncate(length);
+    Ok(text)
+}
+
+/// The time of a turn.
+pub fn now() -> Now {
+    // A clock before 1970 has no stamp; the cache treats the epoch as a clock to be set.
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { mono: Instant::now(), wall: UnixTime(wall.as_secs()) }
+}

@@ -1,0 +1,333 @@
+//! The process that master(8) knows: thin, privileged, and blind to the network.
+//!
+//! It prepares what workers need, forks them once, and then only waits: for the end of the
+//! status channel, which means reload or stop, so that master can start a successor while
+//! the workers finish their clients; for signals; and for the few requests of `control`.
+
+mod prepare;
+
+mod watch;
+
+use std::io::Write as _;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::signalfd::SignalFd;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+
+use crate::cache::import::import_old_cache;
+use crate::cache::location::OldCache;
+use crate::cache::set_aside;
+use crate::control::{Channel, FromWorker, Received};
+use crate::postfix::maillog;
+use crate::postfix::master::{Availability, Environment, Options, status_record};
+use crate::privileges::Owner;
+use crate::process::{self, end_as};
+use crate::sys::{self, Fork};
+use watch::Watch;
+
+/// How often watched files are looked at.
+const WATCH_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long workers may take to end after SIGTERM.
+const LAST_CALL: Duration = Duration::from_millis(4500);
+
+/// A worker, as its supervisor sees it.
+#[derive(Debug)]
+struct WorkerProcess {
+    pid: Pid,
+    channel: Channel,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// Not ready yet, or serving.
+    Busy,
+    /// Without clients for `max_idle`.
+    Idle,
+    /// Reaped.
+    Gone,
+}
+
+/// What is done outside the jail on behalf of the cache.
+#[derive(Debug)]
+struct CacheDuty {
+    owner: Owner,
+    /// The SQLite file.
+    path: PathBuf,
+    /// What postscreen(8) left behind.
+    old: Option<OldCache>,
+    command_directory: PathBuf,
+    config_directory: PathBuf,
+}
+
+impl CacheDuty {
+    /// In a process of its own.
+    fn import(&self) {
+        maillog::reinit_pid();
+        process::forget_signals();
+        if let Err(error) = self.owner.become_for_good(None) {
+            maillog::fatal(error.to_string());
+        }
+        let Some(old) = &self.old else { return };
+        match import_old_cache(old, &self.path, &self.command_directory, &self.config_directory) {
+            Ok(report) => log::info!(
+                "cache {}: {} verdicts imported, {} known already, {} skipped",
+                old.spec,
+                report.imported,
+                report.known,
+                report.skipped
+            ),
+            Err(error) => log::warn!("cache {}: import: {error}; trying again later", old.spec),
+        }
+    }
+}
+
+/// The supervisor after start-up.
+#[derive(Debug)]
+struct Supervisor {
+    status: OwnedFd,
+    generation: u32,
+    told_master: bool,
+    signals: SignalFd,
+    workers: Vec<WorkerProcess>,
+    watch: Watch,
+    cache: Option<CacheDuty>,
+    importer: Option<Pid>,
+    /// After SIGTERM: when to stop waiting.
+    ends_at: Option<Instant>,
+}
+
+/// Runs the service.
+pub fn run(options: Options, environment: Environment) -> ! {
+    maillog::install_panic_hook();
+    maillog::init_early();
+    maillog::also_stderr(options.stderr);
+    match prepare::prepare(&options, &environment) {
+        Ok(supervisor) => supervisor.supervise(),
+        Err(reason) => maillog::fatal(reason.to_string()),
+    }
+}
+
+impl Supervisor {
+    fn supervise(mut self) -> ! {
+        loop {
+            match self.turn() {
+                Ok(()) => {}
+                Err(Errno::EINTR) => {}
+                Err(errno) => maillog::fatal(format!("supervisor: {}", sys::errno_text(errno))),
+            }
+        }
+    }
+
+    fn turn(&mut self) -> Result<(), Errno> {
+        let mut fds = vec![
+            PollFd::new(self.status.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+        ];
+        let present = |worker: &&WorkerProcess| worker.state != State::Gone;
+        for worker in self.workers.iter().filter(present) {
+            fds.push(PollFd::new(worker.channel.as_fd(), PollFlags::POLLIN));
+        }
+        poll(&mut fds, self.timeout())?;
+        let ready: Vec<bool> = fds.iter().map(|fd| fd.any() == Some(true)).collect();
+        if ready.first() == Some(&true) && self.ends_at.is_none() {
+            self.check_status();
+        }
+        if ready.get(1) == Some(&true) {
+            self.take_signals();
+        }
+        for index in 0..self.workers.len() {
+            self.hear(index);
+        }
+        if self.ends_at.is_some_and(|at| Instant::now() >= at) {
+            for worker in self.workers.iter().filter(present) {
+                log::warn!("worker {} does not end: killed", worker.pid);
+                // It may have ended by itself at this very moment.
+                let _ = kill(worker.pid, Signal::SIGKILL);
+            }
+            std::process::exit(0);
+        }
+        self.hand_over_changes();
+        Ok(())
+    }
+
+    fn timeout(&self) -> PollTimeout {
+        let pause = match self.ends_at {
+            Some(at) => Some(at.saturating_duration_since(Instant::now())),
+            None if self.watch.is_empty() => None,
+            None => Some(WATCH_PAUSE),
+        };
+        // Rounded up, so that the deadline has come when poll returns.
+        let pause = pause.map(|pause| pause + Duration::from_millis(1));
+        pause.map_or(PollTimeout::NONE, |pause| {
+            PollTimeout::try_from(pause).unwrap_or(PollTimeout::MAX)
+        })
+    }
+
+    /// Nobody writes to us on the status channel: whatever can be read there is its end. master
+    /// holds us for available until our process has gone, so it goes at once.
+    fn check_status(&self) {
+        let mut nothing = [0; 16];
+        match nix::unistd::read(&self.status, &mut nothing) {
+            Ok(count) if count > 0 => {}
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Ok(_) | Err(_) => std::process::exit(0),
+        }
+    }
+
+    fn take_signals(&mut self) {
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            if i32::try_from(info.ssi_signo) == Ok(Signal::SIGTERM as i32) {
+                self.terminate();
+            }
+        }
+        self.reap();
+    }
+
+    /// SIGTERM: from master when our line has gone from master.cf, from systemd at a stop.
+    fn terminate(&mut self) {
+        if self.ends_at.is_some() {
+            return;
+        }
+        self.ends_at = Some(Instant::now() + LAST_CALL);
+        let workers = self.workers.iter().filter(|worker| worker.state != State::Gone);
+        for pid in workers.map(|worker| worker.pid).chain(self.importer) {
+            // It may have ended by itself at this very moment.
+            let _ = kill(pid, Signal::SIGTERM);
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            let Some(pid) = status.pid() else { break };
+            if self.importer == Some(pid) {
+                self.importer = None;
+                continue;
+            }
+            let Some(worker) = self.workers.iter_mut().find(|worker| worker.pid == pid) else {
+                continue;
+            };
+            worker.state = State::Gone;
+            let all_gone = self.workers.iter().all(|worker| worker.state == State::Gone);
+            match (self.ends_at, status) {
+                (Some(_), _) if all_gone => std::process::exit(0),
+                (Some(_), _) => {}
+                // A worker's end is ours: its siblings see us go and finish their clients.
+                (None, status) => end_as(status),
+            }
+        }
+    }
+
+    fn hear(&mut self, index: usize) {
+        loop {
+            let Some(worker) = self.workers.get_mut(index) else { return };
+            let message = match worker.channel.hear() {
+                Ok(Received::Message(message)) => message,
+                // The end of a worker comes as a signal, with its status.
+                Ok(Received::Nothing | Received::Closed) => return,
+                Err(error) => {
+                    log::warn!("worker {}: {error}", worker.pid);
+                    return;
+                }
+            };
+            match message {
+                FromWorker::Ready => self.let_go(index),
+                FromWorker::Idle => {
+                    worker.state = State::Idle;
+                    if self.workers.iter().all(|worker| worker.state == State::Idle) {
+                        std::process::exit(0);
+                    }
+                }
+                FromWorker::Busy => worker.state = State::Busy,
+                FromWorker::ImportWanted => self.import_old_cache(),
+                FromWorker::CacheDamaged => self.set_cache_aside(),
+            }
+        }
+    }
+
+    /// A worker is ready. Before it parses the first byte of a client, master has to know that
+    /// this process has been of use: else a crash would count as a failed start, and close the
+    /// port for a minute.
+    fn let_go(&mut self, index: usize) {
+        if !self.told_master {
+            self.told_master = true;
+            let pid = i32::try_from(std::process::id()).unwrap_or_default();
+            for availability in [Availability::Taken, Availability::Available] {
+                let record = status_record(pid, self.generation, availability);
+                if write_all(&self.status, &record).is_err() {
+                    std::process::exit(0);
+                }
+            }
+        }
+        if let Some(worker) = self.workers.get(index)
+            && let Err(error) = worker.channel.go()
+        {
+            log::debug!("worker {}: {error}", worker.pid);
+        }
+    }
+
+    /// What postscreen(8) remembered becomes ours, in a process of its own: clients do not
+    /// wait for it.
+    fn import_old_cache(&mut self) {
+        let Some(CacheDuty { old: Some(old), .. }) = &self.cache else { return };
+        if self.importer.is_some() || !old.db_file.exists() {
+            return;
+        }
+        match sys::fork() {
+            Ok(Fork::Parent(pid)) => self.importer = Some(pid),
+            Ok(Fork::Child) => {
+                // Workers see their supervisor's end by their channels: the copies have to go.
+                self.workers.clear();
+                if let Some(duty) = &self.cache {
+                    duty.import();
+                }
+                std::process::exit(0);
+            }
+            Err(errno) => log::warn!("fork: {}", sys::errno_text(errno)),
+        }
+    }
+
+    fn set_cache_aside(&self) {
+        let Some(duty) = &self.cache else { return };
+        match duty.owner.act(|| set_aside(&duty.path)) {
+            Ok(Ok(target)) => log::warn!(
+                "cache file {} is damaged; it is now {}, and the next process starts afresh",
+                duty.path.display(),
+                target.display()
+            ),
+            Ok(Err(error)) => log::warn!(
+                "cache file {} is damaged, and cannot be renamed: {error}",
+                duty.path.display()
+            ),
+            // Whoever cannot become root again must not go on as somebody else.
+            Err(error) => maillog::fatal(error.to_string()),
+        }
+    }
+
+    fn hand_over_changes(&mut self) {
+        if self.watch.is_empty() || self.ends_at.is_some() {
+            return;
+        }
+        for change in self.watch.changes(SystemTime::now()) {
+            let sent =
+                self.workers.iter().filter(|worker| worker.state != State::Gone).all(|worker| {
+                    worker.channel.changed(change.number, change.file.as_fd()).is_ok()
+                });
+            // A worker whose channel is full gets it next time, and the others once more.
+            if sent {
+                self.watch.note(&change);
+            }
+        }
+    }
+}
+
+fn write_all(descriptor: &OwnedFd, bytes: &[u8]) -> std::io::Result<()> {
+    std::fs::File::from(descriptor.try_clone()?).write_all(bytes)
+}

@@ -1,0 +1,362 @@
+//! From a command line to workers that are about to serve.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+use nix::unistd::{Group, chdir, setsid};
+use syslog::Facility;
+use thiserror::Error;
+
+use super::watch::Watch;
+use super::{CacheDuty, State, Supervisor, WorkerProcess};
+use crate::cache::CacheOptions;
+use crate::cache::location::{self, Place};
+use crate::config::build_defaults;
+use crate::config::limits::share;
+use crate::config::settings::Settings;
+use crate::config::{self, Loaded, Request, Sources};
+use crate::control::Channel;
+use crate::daemon::{self, CacheStart, Start, WorkerSettings};
+use crate::postfix::maillog::{self, Config as LogConfig, Destination, Utf8Filter};
+use crate::postfix::master::{Environment, FLOW_FDS, Options, STATUS_FD, Transport};
+use crate::postfix::message::{Level, Message};
+use crate::postfix::mynetworks::{self, NetworkSettings};
+use crate::postfix::screen_tables::{ScreenTableSettings, ScreenTables};
+use crate::postfix::table::DiskFiles;
+use crate::privileges::Owner;
+use crate::process;
+use crate::screen::policy::{Limits, Policy};
+use crate::screen::test_set::TestSet;
+use crate::sys::{self, Fork, errno_text};
+
+/// The name that the log and `$process_name` know, whatever the file is called: log tools
+/// look for it.
+const PROCESS_NAME: &str = "postscreen";
+
+/// What applies when syslog(3) does not know main.cf's `syslog_facility`, which has been
+/// checked before.
+const DEFAULT_FACILITY: Facility = Facility::LOG_MAIL;
+
+/// Descriptors for other things than clients: listeners, log, cache, tables, name look-ups.
+const OTHER_DESCRIPTORS: u64 = 256;
+
+/// Why the service cannot start; the text is that of the `fatal:` line.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The reason, in Postfix's words where it has them.
+    #[error("{0}")]
+    Text(String),
+    /// A system call failed.
+    #[error("{0}: {text}", text = errno_text(*.1))]
+    System(&'static str, nix::Error),
+}
+
+fn system(call: &'static str) -> impl FnOnce(nix::Error) -> StartError {
+    move |errno| StartError::System(call, errno)
+}
+
+/// Does all that needs root and no network, in the order of a Postfix daemon, and forks.
+pub fn prepare(options: &Options, environment: &Environment) -> Result<Supervisor, StartError> {
+    process::ignore_signals().map_err(system("signal"))?;
+    let Descriptors { status, listeners } = adopt(options)?;
+    let Loaded { settings, policy, messages } = load(options, environment)?;
+    open_log(&settings, options, environment);
+    log_all(&messages)?;
+    let owner = find_owner(&settings)?;
+    let queue = &settings.directories.queue;
+    chdir(queue.as_path()).map_err(|errno| {
+        StartError::Text(format!("chdir({}): {}", queue.display(), errno_text(errno)))
+    })?;
+
+    let tables = open_tables(&settings)?;
+    let watched = tables.watched();
+    let place = locate_cache(&settings, &owner)?;
+    check_descriptor_limit(&policy.limits);
+    // Else a `postfix stop`, which signals master's process group, would cut off clients that
+    // still wait. It fails for a process that leads a group already, which is as good.
+    let _ = setsid();
+    if !options.alone {
+        log::warn!(
+            "service {}: the process limit in master.cf is not 1; one process serves all clients \
+             all the same (postscreen would refuse to start)",
+            options.service
+        );
+    }
+
+    let signals =
+        process::catch(&[Signal::SIGTERM, Signal::SIGCHLD]).map_err(system("signalfd"))?;
+    let mut supervisor = Supervisor {
+        status,
+        generation: environment.generation,
+        told_master: false,
+        signals,
+        workers: Vec::new(),
+        watch: Watch::new(&watched),
+        cache: match &place {
+            Place::None | Place::Memory => None,
+            Place::File(location) => Some(CacheDuty {
+                owner: owner.clone(),
+                path: location.sqlite_path.clone(),
+                old: location.old_cache.clone(),
+                command_directory: settings.directories.command.clone(),
+                config_directory: settings.directories.config.clone(),
+            }),
+        },
+        importer: None,
+        ends_at: None,
+    };
+    for number in 0..settings.own.workers {
+        let (ours, theirs) =
+            Channel::pair().map_err(|error| StartError::Text(format!("socketpair: {error}")))?;
+        match sys::fork().map_err(system("fork"))? {
+            Fork::Parent(pid) => {
+                ours.set_nonblocking()
+                    .map_err(|error| StartError::Text(format!("fcntl: {error}")))?;
+                supervisor.workers.push(WorkerProcess { pid, channel: ours, state: State::Busy });
+            }
+            Fork::Child => {
+                // The supervisor's end of every channel has to be its alone: workers see their
+                // supervisor's end by it.
+                drop(supervisor);
+                drop(ours);
+                daemon::run(Start {
+                    policy: Policy {
+                        limits: share(policy.limits, number, settings.own.workers),
+                        ..policy
+                    },
+                    tables,
+                    listeners,
+                    supervisor: theirs,
+                    owner,
+                    unprivileged: options.unprivileged,
+                    jail: options.chroot.then(|| settings.directories.queue.clone()),
+                    // One worker cleans up for all.
+                    cache: cache_start(place, &settings, policy.enabled, number == 0),
+                    watchdog_timeout: settings.watchdog_timeout,
+                    settings: WorkerSettings {
+                        pass_service: Path::new("private").join(&settings.services.smtpd),
+                        max_idle: settings.max_idle,
+                        ipv4: settings.access.inet_protocols.ipv4,
+                        watched,
+                    },
+                });
+            }
+        }
+    }
+    Ok(supervisor)
+}
+
+/// What master opened for us.
+struct Descriptors {
+    status: OwnedFd,
+    listeners: Vec<OwnedFd>,
+}
+
+/// Takes over what master opened, and gives up what a front door has no use for.
+fn adopt(options: &Options) -> Result<Descriptors, StartError> {
+    if options.transport != Transport::Inet {
+        return Err(StartError::Text(format!(
+            "service {}: the service type in master.cf must be inet",
+            options.service
+        )));
+    }
+    for number in FLOW_FDS {
+        drop(sys::adopt(number));
+    }
+    let missing = |number| {
+        StartError::Text(format!("descriptor {number} is not open: not started by master(8)"))
+    };
+    let status = sys::adopt(STATUS_FD).ok_or_else(|| missing(STATUS_FD))?;
+    let listeners = options
+        .listeners()
+        .map(|number| sys::adopt(number).ok_or_else(|| missing(number)))
+        .collect::<Result<_, _>>()?;
+    Ok(Descriptors { status, listeners })
+}
+
+/// Reads main.cf and gatepost.cf.
+fn load(options: &Options, environment: &Environment) -> Result<Loaded, StartError> {
+    let config_directory =
+        environment.config_directory.clone().unwrap_or_else(|| "/etc/postfix".into());
+    let host_name = nix::unistd::gethostname().map_err(system("gethostname"))?;
+    let attempt = || -> Result<Loaded, config::Fatal> {
+        let sources = Sources::read(&config_directory, &options.overrides)?;
+        let (build_defaults, trouble) = build_defaults::obtain(&sources, &memory(&sources));
+        let request = Request {
+            service_name: options.service.clone(),
+            process_name: PROCESS_NAME.into(),
+            process_id: std::process::id(),
+            host_name: host_name.to_string_lossy().into_owned(),
+            build_defaults,
+        };
+        let mut loaded = config::load(&sources, &request)?;
+        loaded.messages.splice(0..0, trouble);
+        Ok(loaded)
+    };
+    attempt().map_err(|fatal| {
+        let reason = fatal.reason().to_owned();
+        let mut seen = false;
+        for message in &fatal.messages {
+            // The first fatal one is logged by whoever ends the process.
+            if !seen && message.level == Level::Fatal {
+                seen = true;
+            } else {
+                maillog::message(message);
+            }
+        }
+        StartError::Text(reason)
+    })
+}
+
+/// Where the answer of postconf(1) is kept. Not in data_directory: these values name programs
+/// that root executes, and `mail_owner` may not have a say in that.
+fn memory(sources: &Sources) -> PathBuf {
+    let queue = sources.main_cf().value("queue_directory").unwrap_or("/var/spool/postfix");
+    Path::new(queue).join("pid/gatepost.defaults")
+}
+
+/// Opens the log anew, as main.cf says.
+fn open_log(settings: &Settings, options: &Options, environment: &Environment) {
+    let logging = &settings.logging;
+    let destination = match logging.maillog_file {
+        None => Destination::Syslog,
+        Some(_) => {
+            let service = Path::new("public").join(&logging.postlog_service_name);
+            Destination::Postlog(settings.directories.queue.join(service))
+        }
+    };
+    maillog::init(LogConfig {
+        syslog_name: logging.syslog_name.clone(),
+        facility: maillog::parse_facility(&logging.syslog_facility).unwrap_or(DEFAULT_FACILITY),
+        destination,
+        hostname: settings.myhostname.clone(),
+        verbose: options.verbose.saturating_add(u8::from(environment.verbose)),
+        utf8: if settings.smtputf8 { Utf8Filter::ValidUtf8 } else { Utf8Filter::AsciiOnly },
+    });
+}
+
+/// Logs what a step had to say; a fatal message ends the start.
+fn log_all(messages: &[Message]) -> Result<(), StartError> {
+    for message in messages {
+        if message.level == Level::Fatal {
+            return Err(StartError::Text(message.text.clone()));
+        }
+        maillog::message(message);
+    }
+    Ok(())
+}
+
+/// Looks up `mail_owner`, and sees that it and `setgid_group` are what Postfix asks for.
+fn find_owner(settings: &Settings) -> Result<Owner, StartError> {
+    let file = settings.directories.config.join("main.cf");
+    let bad = |name: &str, problem: &str, value: &str| {
+        StartError::Text(format!("file {}: parameter {name}: {problem}: {value}", file.display()))
+    };
+    let name = settings.mail_owner.as_str();
+    let owner = Owner::find(name).ok().flatten();
+    let owner = owner.ok_or_else(|| bad("mail_owner", "unknown user name value", name))?;
+    if owner.uid.is_root() {
+        return Err(bad("mail_owner", "value must not be root", name));
+    }
+    let name = settings.setgid_group.as_str();
+    let group = Group::from_name(name).ok().flatten();
+    let group = group.ok_or_else(|| bad("setgid_group", "unknown group name value", name))?;
+    if group.gid.as_raw() == 0 {
+        return Err(bad("setgid_group", "value must not be group 0", name));
+    }
+    if group.gid == owner.gid {
+        return Err(bad("setgid_group", "value must differ from the group of mail_owner", name));
+    }
+    Ok(owner)
+}
+
+/// Reads the lists and tables, as root.
+fn open_tables(settings: &Settings) -> Result<ScreenTables, StartError> {
+    let access = &settings.access;
+    let computed = |style| {
+        let interfaces = mynetworks::interface_addresses()
+            .map_err(|error| StartError::Text(format!("getifaddrs: {error}")))?;
+        let settings = NetworkSettings {
+            style,
+            inet_interfaces: &access.inet_interfaces,
+            ipv4: access.inet_protocols.ipv4,
+            ipv6: access.inet_protocols.ipv6,
+        };
+        mynetworks::computed(&settings, &interfaces, &mynetworks::system_resolve)
+            .map_err(|error| StartError::Text(error.to_string()))
+    };
+    let mynetworks = match &access.mynetworks {
+        Some(text) => text.clone(),
+        None => computed(access.mynetworks_style)?,
+    };
+    let by_default =
+        access.mynetworks_by_default && access.mynetworks_style == mynetworks::Style::Subnet;
+    let mynetworks_host_style =
+        if by_default { Some(computed(mynetworks::Style::Host)?) } else { None };
+    let wanted = ScreenTableSettings {
+        access_list: access.list.clone(),
+        mynetworks,
+        mynetworks_host_style,
+        allowlist_interfaces: access.allowlist_interfaces.clone(),
+        table_errors_are_fatal: settings.table_open_error_is_fatal,
+    };
+    let (tables, messages) = match ScreenTables::open(&wanted, &DiskFiles) {
+        Ok((tables, messages)) => (Some(tables), messages),
+        Err(messages) => (None, messages),
+    };
+    log_all(&messages)?;
+    tables.ok_or_else(|| StartError::Text("cannot open tables".into()))
+}
+
+/// Decides where the cache is.
+fn locate_cache(settings: &Settings, owner: &Owner) -> Result<Place, StartError> {
+    let Some(map) = &settings.cache.map else { return Ok(Place::None) };
+    let request = location::Request {
+        cache_map: map,
+        default_type: &settings.default_database_type,
+        data_directory: &settings.directories.data,
+        cache_file: settings.own.cache_file.as_deref(),
+    };
+    let (place, messages) =
+        location::locate(request, |directory| match std::fs::metadata(directory) {
+            Ok(metadata) if metadata.uid() == owner.uid.as_raw() => location::Owner::MailOwner,
+            Ok(_) => location::Owner::Other,
+            Err(_) => location::Owner::Unknown,
+        });
+    log_all(&messages)?;
+    Ok(place)
+}
+
+fn cache_start(place: Place, settings: &Settings, enabled: TestSet, cleans_up: bool) -> CacheStart {
+    let options = |name: String| CacheOptions {
+        retention: settings.cache.retention,
+        cleanup_interval: settings.cache.cleanup_interval.filter(|_| cleans_up),
+        max_entries: u64::try_from(settings.own.cache_max_entries).ok(),
+        ..CacheOptions::new(name, enabled)
+    };
+    match place {
+        Place::None => CacheStart::None,
+        Place::Memory => CacheStart::Memory(options("internal".into())),
+        Place::File(location) => CacheStart::File {
+            options: options(format!("sqlite:{}", location.sqlite_path.display())),
+            location,
+        },
+    }
+}
+
+/// Raises the limit of open descriptors to what the connection limits ask for: a client has
+/// one, and one more while it is handed off.
+fn check_descriptor_limit(limits: &Limits) {
+    let clients = limits.pre_queue.saturating_add(limits.post_queue.saturating_mul(2));
+    let needed = u64::try_from(clients).unwrap_or(u64::MAX).saturating_add(OTHER_DESCRIPTORS);
+    match process::raise_descriptor_limit(needed) {
+        Ok(limit) if limit >= needed => {}
+        Ok(limit) => log::warn!(
+            "postscreen_pre_queue_limit and postscreen_post_queue_limit need {needed} file \
+             descriptors, but the limit is {limit}; with more clients than that, new ones wait"
+        ),
+        Err(errno) => log::warn!("setrlimit RLIMIT_NOFILE: {}", errno_text(errno)),
+    }
+}

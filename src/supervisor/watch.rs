@@ -1,0 +1,198 @@
+//! Files that may change while a worker in its jail uses their content.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use nix::fcntl::OFlag;
+
+/// How long a file must have been left alone before it is read: whoever writes it may not
+/// be done.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// A file and the state in which it was last handed over.
+#[derive(Debug)]
+struct Watched {
+    path: PathBuf,
+    seen: Option<State>,
+}
+
+/// What tells one content of a file from another, without reading it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct State {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl State {
+    fn of(metadata: &Metadata) -> State {
+        State {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+/// The watched files.
+#[derive(Debug)]
+pub struct Watch {
+    files: Vec<Watched>,
+}
+
+/// A file that has changed.
+#[derive(Debug)]
+pub struct Change {
+    /// Its number in the list that the watch was made with.
+    pub number: u32,
+    /// The file, open for reading.
+    pub file: File,
+    state: State,
+}
+
+impl Watch {
+    /// Watches these files, from the state that they are in.
+    pub fn new(paths: &[PathBuf]) -> Watch {
+        let files = paths.iter().map(|path| Watched {
+            path: path.clone(),
+            seen: fs::metadata(path).ok().as_ref().map(State::of),
+        });
+        Watch { files: files.collect() }
+    }
+
+    /// Whether there is nothing to watch.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// The files that have changed and been left alone since. One that cannot be opened, or
+    /// is gone, counts as unchanged: its last content stays in use.
+    pub fn changes(&self, now: SystemTime) -> Vec<Change> {
+        (0..)
+            .zip(&self.files)
+            .filter_map(|(number, watched)| {
+                let metadata = fs::metadata(&watched.path).ok()?;
+                if watched.seen == Some(State::of(&metadata)) || !is_settled(&metadata, now) {
+                    return None;
+                }
+                let file = open(&watched.path).ok()?;
+                // What was opened may be newer than what was looked at.
+                let metadata = file.metadata().ok()?;
+                is_settled(&metadata, now).then(|| Change {
+                    number,
+                    file,
+                    state: State::of(&metadata),
+                })
+            })
+            .collect()
+    }
+
+    /// A change has been handed over.
+    pub fn note(&mut self, change: &Change) {
+        if let Some(watched) = self.files.get_mut(change.number as usize) {
+            watched.seen = Some(change.state);
+        }
+    }
+}
+
+/// A file from the future counts as settled: its clock will not tell when it is.
+fn is_settled(metadata: &Metadata, now: SystemTime) -> bool {
+    let Ok(modified) = metadata.modified() else { return true };
+    now.duration_since(modified).map_or(true, |age| age >= SETTLED)
+}
+
+/// Opens a regular file; a FIFO in its place would block.
+fn open(path: &Path) -> io::Result<File> {
+    let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new(name: &str) -> Dir {
+            let path = std::env::temp_dir().join(format!("gatepost-{}-{name}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Dir(path)
+        }
+
+        fn write(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.0.join(name);
+            fs::write(&path, text).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).ok();
+        }
+    }
+
+    fn later() -> SystemTime {
+        SystemTime::now() + Duration::from_secs(10)
+    }
+
+    #[test]
+    fn a_change_is_seen_once_it_has_settled() {
+        let dir = Dir::new("settled");
+        let a = dir.write("a", "one");
+        let b = dir.write("b", "one");
+        let mut watch = Watch::new(&[a, b]);
+        assert!(watch.changes(later()).is_empty());
+        dir.write("b", "changed");
+        assert!(watch.changes(SystemTime::now()).is_empty(), "just written");
+        let changes = watch.changes(later());
+        assert_eq!(changes.len(), 1);
+        let mut change = changes.into_iter().next().unwrap();
+        assert_eq!(change.number, 1);
+        let mut text = String::new();
+        change.file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "changed");
+        assert_eq!(watch.changes(later()).len(), 1, "until it is handed over");
+        watch.note(&change);
+        assert!(watch.changes(later()).is_empty());
+    }
+
+    #[test]
+    fn a_replaced_file_is_a_changed_file() {
+        let dir = Dir::new("replaced");
+        let path = dir.write("table", "same");
+        let watch = Watch::new(std::slice::from_ref(&path));
+        let times = fs::metadata(&path).unwrap().modified().unwrap();
+        let other = dir.write("other", "same");
+        File::options().write(true).open(&other).unwrap().set_modified(times).unwrap();
+        fs::rename(&other, &path).unwrap();
+        assert_eq!(watch.changes(later()).len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_goes_leaves_its_content_in_use() {
+        let dir = Dir::new("gone");
+        let path = dir.write("table", "text");
+        let watch = Watch::new(std::slice::from_ref(&path));
+        fs::remove_file(&path).unwrap();
+        assert!(watch.changes(later()).is_empty());
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(watch.changes(later()).is_empty(), "a FIFO is not read");
+    }
+
+    #[test]
+    fn a_file_that_appears_is_a_changed_file() {
+        let dir = Dir::new("appears");
+        let watch = Watch::new(&[dir.0.join("late")]);
+        assert!(watch.changes(later()).is_empty());
+        dir.write("late", "text");
+        assert_eq!(watch.changes(later()).len(), 1);
+    }
+}
