@@ -119,7 +119,8 @@ pub(super) fn hand_off_result(
 }
 
 fn busy(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, mut session: Session) {
-    if turn.now.mono.saturating_duration_since(session.phase_began) < BUSY_LIMIT {
+    let waited = turn.now.mono.saturating_duration_since(session.phase_began);
+    if waited < BUSY_LIMIT && !screener.terminating {
         session.phase = Phase::HandingOff(HandingOff::Busy);
         turn.out.push(Output::SetDeadline(id, turn.now.mono + BUSY_PAUSE));
         screener.handing_off.insert(id, session);
@@ -145,7 +146,10 @@ fn send_away(
     session: Session,
     reply: Reply,
 ) {
-    if session.outcomes.pregreet == Outcome::NotDue {
+    if screener.terminating {
+        turn.send(id, Reply::Unavailable);
+        screener.release(turn, id, &session);
+    } else if session.outcomes.pregreet == Outcome::NotDue {
         turn.send(id, reply);
         screener.release(turn, id, &session);
     } else {

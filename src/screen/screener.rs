@@ -25,6 +25,8 @@ pub struct Screener {
     /// Sessions that smtpd(8) has not taken yet.
     pub(super) handing_off: ById<Session>,
     pub(super) stress: bool,
+    /// The process is about to end: nobody is kept waiting.
+    pub(super) terminating: bool,
     /// The notice about old log words is given once per process.
     pub(super) old_words_noticed: bool,
 }
@@ -59,6 +61,7 @@ impl Screener {
             screening: ById::default(),
             handing_off: ById::default(),
             stress: false,
+            terminating: false,
             old_words_noticed: false,
         }
     }
@@ -134,6 +137,7 @@ impl Screener {
 
     /// Ends every session that smtpd(8) is not about to take, with a reply.
     fn terminate(&mut self, turn: &mut Turn<'_>) {
+        self.terminating = true;
         let waiting: Vec<SessionId> = self.screening.iter().map(|(id, _)| id).collect();
         for id in waiting {
             if let Some(session) = self.screening.remove(id) {

@@ -29,6 +29,7 @@ pub struct Laws {
     pub sessions: HashMap<SessionId, Witness>,
     pub runs: HashMap<IpAddr, Run>,
     pub stress: bool,
+    pub terminating: bool,
     pub tally: Tally,
 }
 
@@ -40,6 +41,7 @@ impl Laws {
             sessions: HashMap::new(),
             runs: HashMap::new(),
             stress: false,
+            terminating: false,
             tally: Tally::default(),
         }
     }
@@ -213,7 +215,7 @@ impl Laws {
                 expected.closed = true;
                 return;
             }
-            HandOffResult::Busy if now.mono - witness.handed < BUSY_LIMIT => {
+            HandOffResult::Busy if now.mono - witness.handed < BUSY_LIMIT && !self.terminating => {
                 self.tally.add("busy");
                 witness.place = Place::Pausing;
                 return;
@@ -232,7 +234,11 @@ impl Laws {
                 Reply::NoResources
             }
         };
-        if witness.pregreet == Pregreet::NotDue {
+        if self.terminating {
+            self.tally.add("sent away at the end");
+            expected.replies.push(Reply::Unavailable);
+            expected.closed = true;
+        } else if witness.pregreet == Pregreet::NotDue {
             expected.replies.push(reply);
             expected.closed = true;
         } else {
@@ -245,6 +251,7 @@ impl Laws {
 
     /// SIGTERM ends every session that is not in smtpd(8)'s hands.
     fn terminate(&mut self, input: &Input<'_>, now: Now, out: &[Output]) -> Result<(), String> {
+        self.terminating = true;
         for group in out.split_inclusive(|output| matches!(output, Output::Close(_))) {
             let Some(Output::Close(id)) = group.last() else {
                 return Err(format!("{input:?}: outputs for nobody: {group:?}"));
