@@ -4,7 +4,10 @@ use std::ffi::CString;
 use std::io;
 use std::path::Path;
 
-use nix::unistd::{Gid, Uid, User, chdir, chroot, initgroups, setegid, seteuid, setgid, setuid};
+use nix::unistd::{
+    Gid, Uid, User, chdir, chroot, getgroups, initgroups, setegid, seteuid, setgid, setgroups,
+    setuid,
+};
 use thiserror::Error;
 
 use crate::sys::errno_text;
@@ -51,10 +54,13 @@ impl Owner {
         if !Uid::effective().is_root() {
             return Ok(act());
         }
+        let groups = getgroups().map_err(denied("getgroups"))?;
         setegid(self.gid).map_err(denied("setegid"))?;
+        setgroups(&[self.gid]).map_err(denied("setgroups"))?;
         seteuid(self.uid).map_err(denied("seteuid"))?;
         let result = act();
         seteuid(Uid::from_raw(0)).map_err(denied("seteuid"))?;
+        setgroups(&groups).map_err(denied("setgroups"))?;
         setegid(Gid::from_raw(0)).map_err(denied("setegid"))?;
         Ok(result)
     }

@@ -116,6 +116,7 @@ fn begin(start: Start) -> Result<Worker, StartError> {
 
     start.supervisor.tell(FromWorker::Ready).map_err(system("control channel"))?;
     match start.supervisor.order().map_err(system("control channel"))? {
+        // Nothing else is sent before that.
         Received::Message(ToWorker::Go | ToWorker::Changed(..)) => {}
         // The supervisor has gone already; so no client has been promised to us.
         Received::Nothing | Received::Closed => std::process::exit(0),
@@ -125,10 +126,13 @@ fn begin(start: Start) -> Result<Worker, StartError> {
     }
     start.supervisor.set_nonblocking().map_err(system("control channel"))?;
 
-    let listeners = start.listeners.into_iter().map(StdListener::from);
+    let listeners: Vec<StdListener> = start.listeners.into_iter().map(StdListener::from).collect();
+    for listener in &listeners {
+        listener.set_nonblocking(true).map_err(system("fcntl"))?;
+    }
     Worker::new(Parts {
         reactor,
-        listeners: listeners.map(TcpListener::from_std).collect(),
+        listeners: listeners.into_iter().map(TcpListener::from_std).collect(),
         screener: Screener::new(start.policy),
         sources: Sources { tables: start.tables, cache },
         settings: start.settings,

@@ -30,8 +30,9 @@ use crate::screen::session::{SessionId, Slots};
 use crate::screen::test_set::UnixTime;
 use crate::sys;
 
-/// How long everything may take after SIGTERM; systemd and `postfix stop` count to five.
-const LAST_CALL: Duration = Duration::from_secs(3);
+/// How long clients have after SIGTERM to read their 421. systemd and `postfix stop` count to
+/// five, and the cache may need some of that.
+const LAST_CALL: Duration = Duration::from_millis(1500);
 
 /// How many bytes of input one session gets per turn.
 const READ_SIZE: usize = 4096;

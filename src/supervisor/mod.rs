@@ -35,7 +35,10 @@ use watch::Watch;
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long workers may take to end after SIGTERM.
-const LAST_CALL: Duration = Duration::from_millis(4500);
+const LAST_CALL: Duration = Duration::from_millis(4800);
+
+/// How long the end of a worker may come after the end of its channel.
+const LEAVE_TAKING: Duration = Duration::from_millis(500);
 
 /// A worker, as its supervisor sees it.
 #[derive(Debug)]
@@ -47,12 +50,23 @@ struct WorkerProcess {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
-    /// Not ready yet, or serving.
+    /// Not ready yet.
+    Starting,
+    /// Serving.
     Busy,
     /// Without clients for `max_idle`.
     Idle,
+    /// It has closed its channel: it ends, or will.
+    Silent,
     /// Reaped.
     Gone,
+}
+
+impl State {
+    /// Whether there is anything to be heard from the worker.
+    fn is_present(self) -> bool {
+        matches!(self, State::Starting | State::Busy | State::Idle)
+    }
 }
 
 /// What is done outside the jail on behalf of the cache.
@@ -127,35 +141,36 @@ impl Supervisor {
     }
 
     fn turn(&mut self) -> Result<(), Errno> {
-        let mut fds = vec![
-            PollFd::new(self.status.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-        ];
-        let present = |worker: &&WorkerProcess| worker.state != State::Gone;
-        for worker in self.workers.iter().filter(present) {
+        let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        for worker in self.workers.iter().filter(|worker| worker.state.is_present()) {
             fds.push(PollFd::new(worker.channel.as_fd(), PollFlags::POLLIN));
         }
+        // After SIGTERM it is all the same to us what master does.
+        if self.ends_at.is_none() {
+            fds.push(PollFd::new(self.status.as_fd(), PollFlags::POLLIN));
+        }
         poll(&mut fds, self.timeout())?;
-        let ready: Vec<bool> = fds.iter().map(|fd| fd.any() == Some(true)).collect();
-        if ready.first() == Some(&true) && self.ends_at.is_none() {
+        if self.ends_at.is_none() && fds.last().is_some_and(|status| status.any() == Some(true)) {
             self.check_status();
         }
-        if ready.get(1) == Some(&true) {
-            self.take_signals();
-        }
+        self.take_signals();
         for index in 0..self.workers.len() {
             self.hear(index);
         }
         if self.ends_at.is_some_and(|at| Instant::now() >= at) {
-            for worker in self.workers.iter().filter(present) {
-                log::warn!("worker {} does not end: killed", worker.pid);
-                // It may have ended by itself at this very moment.
-                let _ = kill(worker.pid, Signal::SIGKILL);
-            }
-            std::process::exit(0);
+            self.kill_and_exit();
         }
         self.hand_over_changes();
         Ok(())
+    }
+
+    fn kill_and_exit(&self) -> ! {
+        for worker in self.workers.iter().filter(|worker| worker.state != State::Gone) {
+            log::warn!("worker {} does not end: killed", worker.pid);
+            // It may have ended by itself at this very moment.
+            let _ = kill(worker.pid, Signal::SIGKILL);
+        }
+        std::process::exit(0);
     }
 
     fn timeout(&self) -> PollTimeout {
@@ -228,13 +243,20 @@ impl Supervisor {
     fn hear(&mut self, index: usize) {
         loop {
             let Some(worker) = self.workers.get_mut(index) else { return };
+            if !worker.state.is_present() {
+                return;
+            }
             let message = match worker.channel.hear() {
                 Ok(Received::Message(message)) => message,
-                // The end of a worker comes as a signal, with its status.
-                Ok(Received::Nothing | Received::Closed) => return,
+                Ok(Received::Nothing) => return,
+                Ok(Received::Closed) => {
+                    worker.state = State::Silent;
+                    return self.await_end();
+                }
                 Err(error) => {
                     log::warn!("worker {}: {error}", worker.pid);
-                    return;
+                    worker.state = State::Silent;
+                    return self.await_end();
                 }
             };
             match message {
@@ -252,6 +274,20 @@ impl Supervisor {
         }
     }
 
+    /// A worker has closed its channel. Usually it is about to end, and then its end is ours; but
+    /// one that has taken leave of us only finishes its clients, and master needs a successor.
+    fn await_end(&mut self) {
+        if self.ends_at.is_some() {
+            return;
+        }
+        let until = Instant::now() + LEAVE_TAKING;
+        while Instant::now() < until {
+            self.reap();
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::process::exit(0);
+    }
+
     /// A worker is ready. Before it parses the first byte of a client, master has to know that
     /// this process has been of use: else a crash would count as a failed start, and close the
     /// port for a minute.
@@ -266,9 +302,9 @@ impl Supervisor {
                 }
             }
         }
-        if let Some(worker) = self.workers.get(index)
-            && let Err(error) = worker.channel.go()
-        {
+        let Some(worker) = self.workers.get_mut(index) else { return };
+        worker.state = State::Busy;
+        if let Err(error) = worker.channel.go() {
             log::debug!("worker {}: {error}", worker.pid);
         }
     }
@@ -312,7 +348,9 @@ impl Supervisor {
     }
 
     fn hand_over_changes(&mut self) {
-        if self.watch.is_empty() || self.ends_at.is_some() {
+        // A worker that is not ready does not listen yet.
+        let starting = self.workers.iter().any(|worker| worker.state == State::Starting);
+        if self.watch.is_empty() || self.ends_at.is_some() || starting {
             return;
         }
         for change in self.watch.changes(SystemTime::now()) {

@@ -114,7 +114,11 @@ pub fn prepare(options: &Options, environment: &Environment) -> Result<Superviso
             Fork::Parent(pid) => {
                 ours.set_nonblocking()
                     .map_err(|error| StartError::Text(format!("fcntl: {error}")))?;
-                supervisor.workers.push(WorkerProcess { pid, channel: ours, state: State::Busy });
+                supervisor.workers.push(WorkerProcess {
+                    pid,
+                    channel: ours,
+                    state: State::Starting,
+                });
             }
             Fork::Child => {
                 // The supervisor's end of every channel has to be its alone: workers see their
@@ -213,7 +217,8 @@ fn load(options: &Options, environment: &Environment) -> Result<Loaded, StartErr
 /// Where the answer of postconf(1) is kept. Not in data_directory: these values name programs
 /// that root executes, and `mail_owner` may not have a say in that.
 fn memory(sources: &Sources) -> PathBuf {
-    let queue = sources.main_cf().value("queue_directory").unwrap_or("/var/spool/postfix");
+    let queue = sources.main_cf().value("queue_directory").filter(|value| !value.contains('$'));
+    let queue = queue.unwrap_or("/var/spool/postfix");
     Path::new(queue).join("pid/gatepost.defaults")
 }
 
