@@ -295,11 +295,12 @@ impl Supervisor {
         if !self.told_master {
             self.told_master = true;
             let pid = i32::try_from(std::process::id()).unwrap_or_default();
-            for availability in [Availability::Taken, Availability::Available] {
-                let record = status_record(pid, self.generation, availability);
-                if write_all(&self.status, &record).is_err() {
-                    std::process::exit(0);
-                }
+            let record = |availability| status_record(pid, self.generation, availability);
+            let pair = [record(Availability::Taken), record(Availability::Available)].concat();
+            // In one piece: under a process limit above 1, master would start another process
+            // for the next client if it read the first record before the second is there.
+            if write_all(&self.status, &pair).is_err() {
+                std::process::exit(0);
             }
         }
         let Some(worker) = self.workers.get_mut(index) else { return };
