@@ -14,10 +14,6 @@ use crate::event::reactor::MOST_SOURCES;
 use crate::screen::event::{Input, Now};
 use crate::sys;
 
-/// How many connections one listener may bring into one turn. The others wait for the next
-/// turn, so that a flood does not keep those who are here from being served.
-const BATCH: usize = 64;
-
 /// How long to wait when there is no descriptor left for a connection.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -34,7 +30,7 @@ enum Refused {
 impl Worker {
     /// Takes in what waits at a listener.
     pub(super) fn accept(&mut self, number: u32, now: Now) {
-        for _ in 0..BATCH {
+        for _ in 0..self.settings.accept_batch {
             let Some(listener) = self.listeners.get(number as usize) else { return };
             match listener.accept().map_err(refused) {
                 Ok((stream, peer)) => {

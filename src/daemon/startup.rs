@@ -114,15 +114,17 @@ fn begin(start: Start) -> Result<Worker, StartError> {
     let cache = start_cache(start.cache, opened, watchdog, waker)
         .map_err(system("cannot start the storage thread"))?;
 
-    start.supervisor.tell(FromWorker::Ready).map_err(system("control channel"))?;
+    if start.supervisor.tell(FromWorker::Ready).is_err() {
+        no_supervisor();
+    }
     match start.supervisor.order().map_err(system("control channel"))? {
         // Nothing else is sent before that.
         Received::Message(ToWorker::Go | ToWorker::Changed(..)) => {}
-        // The supervisor has gone already; so no client has been promised to us.
-        Received::Nothing | Received::Closed => std::process::exit(0),
+        Received::Nothing | Received::Closed => no_supervisor(),
     }
     if import_wanted {
-        start.supervisor.tell(FromWorker::ImportWanted).map_err(system("control channel"))?;
+        // A supervisor that has gone meanwhile has a successor, whose worker asks again.
+        let _ = start.supervisor.tell(FromWorker::ImportWanted);
     }
     start.supervisor.set_nonblocking().map_err(system("control channel"))?;
 
@@ -141,6 +143,12 @@ fn begin(start: Start) -> Result<Worker, StartError> {
         heartbeat,
     })
     .map_err(system("epoll_ctl"))
+}
+
+/// A reload came before the worker was ready. No client has been promised to it, and a
+/// successor takes those that wait.
+fn no_supervisor() -> ! {
+    std::process::exit(0)
 }
 
 /// A cache that cannot be used costs a warning and a memory, not the service.

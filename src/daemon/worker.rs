@@ -74,6 +74,9 @@ pub struct Worker {
 pub struct WorkerSettings {
     /// The service that takes over clients, relative to the queue directory.
     pub pass_service: PathBuf,
+    /// How many connections one listener may bring into one turn. The others wait for the next
+    /// turn, so that a flood does not keep those who are here from being served.
+    pub accept_batch: usize,
     /// main.cf: `max_idle`.
     pub max_idle: Duration,
     /// Whether IPv4-mapped IPv6 addresses are IPv4 ones (main.cf: `inet_protocols`).

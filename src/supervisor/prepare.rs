@@ -39,6 +39,9 @@ const PROCESS_NAME: &str = "postscreen";
 /// checked before.
 const DEFAULT_FACILITY: Facility = Facility::LOG_MAIL;
 
+/// How many connections a worker without siblings takes in at a time.
+const ACCEPT_BATCH: usize = 64;
+
 /// Descriptors for other things than clients: listeners, log, cache, tables, name look-ups.
 const OTHER_DESCRIPTORS: u64 = 256;
 
@@ -141,6 +144,8 @@ pub fn prepare(options: &Options, environment: &Environment) -> Result<Superviso
                     watchdog_timeout: settings.watchdog_timeout,
                     settings: WorkerSettings {
                         pass_service: Path::new("private").join(&settings.services.smtpd),
+                        // Siblings take turns: a burst must not fill the share of one.
+                        accept_batch: if settings.own.workers > 1 { 1 } else { ACCEPT_BATCH },
                         max_idle: settings.max_idle,
                         ipv4: settings.access.inet_protocols.ipv4,
                         watched,
