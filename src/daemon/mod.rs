@@ -1,10 +1,13 @@
 //! The worker: the process that serves clients. It decides nothing.
 //!
 //! `startup` opens what it needs and locks itself in, `worker` is the loop, `accept` takes
-//! connections in, `effects` does what the core wants done, `lookups` answers its questions.
+//! connections in, `clients` reports what their sockets say, `effects` does what the core wants
+//! done, `lookups` answers its questions, `lifecycle` obeys the supervisor and signals.
 
 mod accept;
+mod clients;
 mod effects;
+mod lifecycle;
 mod lookups;
 mod startup;
 mod worker;

@@ -4,10 +4,7 @@
 //! the deadlines that have come, and the sockets that may still have input, in this order.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,26 +13,16 @@ use mio::net::TcpListener;
 use nix::sys::signalfd::SignalFd;
 
 use super::lookups::Sources;
-use crate::cache::CacheEvent;
 use crate::cache::watchdog::Heartbeat;
-use crate::control::{Channel, FromWorker, Received, ToWorker};
-use crate::event::conn::{self, Conn, Farewell};
+use crate::control::{Channel, FromWorker};
+use crate::event::conn::Conn;
 use crate::event::reactor::{Reactor, Ready, Source};
 use crate::event::timers::Timers;
-use crate::postfix::maillog;
 use crate::postfix::pass::PassError;
-use crate::screen::event::{HandOffResult, Input, Now, Output, PEEK_LIMIT, Watch};
+use crate::screen::event::{HandOffResult, Input, Now, Output};
 use crate::screen::screener::Screener;
 use crate::screen::session::{SessionId, Slots};
 use crate::screen::test_set::UnixTime;
-use crate::sys;
-
-/// How long clients have after SIGTERM to read their 421. systemd and `postfix stop` count to
-/// five, and the cache may need some of that.
-const LAST_CALL: Duration = Duration::from_millis(1500);
-
-/// How many bytes of input one session gets per turn.
-const READ_SIZE: usize = 4096;
 
 /// All that a worker owns.
 #[derive(Debug)]
@@ -62,11 +49,11 @@ pub struct Worker {
     pub(super) bytes: Vec<u8>,
     pub(super) settings: WorkerSettings,
     /// `None` when the supervisor has gone.
-    supervisor: Option<Channel>,
-    signals: SignalFd,
+    pub(super) supervisor: Option<Channel>,
+    pub(super) signals: SignalFd,
     heartbeat: Arc<Heartbeat>,
-    stage: Stage,
-    idleness: Idleness,
+    pub(super) stage: Stage,
+    pub(super) idleness: Idleness,
 }
 
 /// What the loop needs to know of main.cf.
@@ -113,7 +100,7 @@ pub enum Outcome {
 
 /// Where the worker is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stage {
+pub enum Stage {
     /// Taking clients.
     Serving,
     /// Finishing the clients it has.
@@ -124,7 +111,7 @@ enum Stage {
 
 /// Whether there are clients, and whether the supervisor knows that there are none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Idleness {
+pub enum Idleness {
     /// There are, or were a moment ago.
     Busy,
     /// There are none; a timer runs.
@@ -259,72 +246,6 @@ impl Worker {
         }
     }
 
-    fn client_ready(&mut self, id: SessionId, event: Ready, now: Now) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        if conn.is_lingering() {
-            let farewell = conn.go_on_lingering(&self.reactor, id);
-            if !matches!(farewell, Ok(Farewell::Lingers)) {
-                self.drop_conn(id);
-            }
-            return;
-        }
-        if event.writable && conn.flush(&self.reactor, id).is_err() {
-            return self.feed(Input::Closed { session: id }, now);
-        }
-        if event.readable {
-            self.input_from(id, now);
-        }
-    }
-
-    /// Takes what there is to take from a client's socket, once.
-    fn input_from(&mut self, id: SessionId, now: Now) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        let input = match conn.watch() {
-            Watch::Nothing => return,
-            Watch::Peek => {
-                let mut buffer = [0; PEEK_LIMIT];
-                let input = conn.peek(&mut buffer);
-                if let conn::Input::Bytes(count) = input {
-                    let data = buffer.get(..count).unwrap_or_default();
-                    return self.feed(Input::Peeked { session: id, data }, now);
-                }
-                input
-            }
-            Watch::Read => {
-                let mut buffer = [0; READ_SIZE];
-                let input = conn.read(&mut buffer);
-                if let conn::Input::Bytes(count) = input {
-                    // There may be more, or an end of file: the edge that told of this input
-                    // told of them too, and does not come again.
-                    self.readable.push_back(id);
-                    let data = buffer.get(..count).unwrap_or_default();
-                    return self.feed(Input::Received { session: id, data }, now);
-                }
-                input
-            }
-        };
-        if input == conn::Input::Closed {
-            self.feed(Input::Closed { session: id }, now);
-        }
-    }
-
-    fn outcome(&mut self, outcome: Outcome, now: Now) {
-        match outcome {
-            Outcome::Closed(id) => self.feed(Input::Closed { session: id }, now),
-            Outcome::Passed(id) => {
-                self.feed(Input::HandOff { session: id, result: HandOffResult::Done }, now);
-            }
-            Outcome::NotPassed(id, error) => {
-                let result = match error {
-                    PassError::Busy => HandOffResult::Busy,
-                    PassError::Connect(errno) => HandOffResult::NoService(sys::errno_text(errno)),
-                    PassError::Send(errno) => HandOffResult::NotSent(sys::errno_text(errno)),
-                };
-                self.feed(Input::HandOff { session: id, result }, now);
-            }
-        }
-    }
-
     fn expired(&mut self, timer: Timer, now: Now) {
         match timer {
             Timer::Session(id) => self.feed(Input::Deadline { session: id }, now),
@@ -342,142 +263,6 @@ impl Worker {
             }
         }
     }
-
-    /// Orders of the supervisor, or its end.
-    fn orders(&mut self) {
-        while let Some(channel) = &self.supervisor {
-            match channel.order() {
-                Ok(Received::Message(ToWorker::Go)) => {}
-                Ok(Received::Message(ToWorker::Changed(number, file))) => {
-                    self.take_in(number, file);
-                }
-                Ok(Received::Nothing) => return,
-                Ok(Received::Closed) => return self.drain(),
-                Err(error) => {
-                    log::warn!("control channel: {error}");
-                    return self.drain();
-                }
-            }
-        }
-    }
-
-    /// Reload, stop or the supervisor's death, all alike: no new clients, but every client
-    /// that is here is served to its end, with the cache.
-    fn drain(&mut self) {
-        if let Some(channel) = self.supervisor.take() {
-            use mio::unix::SourceFd;
-            use std::os::fd::{AsFd, AsRawFd};
-            let descriptor = channel.as_fd().as_raw_fd();
-            // Closing the descriptor, which follows, does the same if this fails.
-            let _ = self.reactor.deregister(&mut SourceFd(&descriptor));
-        }
-        if self.stage == Stage::Serving {
-            self.stage = Stage::Draining;
-        }
-        self.stop_listening();
-    }
-
-    fn stop_listening(&mut self) {
-        for mut listener in self.listeners.drain(..) {
-            let _ = self.reactor.deregister(&mut listener);
-        }
-        self.acceptable.clear();
-        self.timers.cancel(Timer::Accept);
-        self.timers.cancel(Timer::Idle);
-    }
-
-    /// A watched file has changed.
-    fn take_in(&mut self, number: u32, file: OwnedFd) {
-        let index = usize::try_from(number).unwrap_or(usize::MAX);
-        let Some(path) = self.settings.watched.get(index) else { return };
-        let text = match read_whole(&File::from(file)) {
-            Ok(text) => text,
-            Err(error) => {
-                log::warn!("{}: read: {error}; keeping the former content", path.display());
-                return;
-            }
-        };
-        for message in self.sources.tables.reload(path, &text) {
-            maillog::message(&message);
-        }
-        log::info!("file {} has changed - taken in", path.display());
-    }
-
-    fn signalled(&mut self, now: Now) {
-        while let Ok(Some(_)) = self.signals.read_signal() {
-            self.stage = Stage::Terminating;
-            self.stop_listening();
-            self.feed(Input::Terminate, now);
-            self.timers.set(Timer::LastCall, now.mono + LAST_CALL);
-        }
-    }
-
-    fn storage_events(&mut self) {
-        for event in self.sources.cache.events() {
-            match event {
-                CacheEvent::Damaged(reason) => {
-                    log::warn!("verdict cache: {reason}; going on from memory");
-                    self.tell(FromWorker::CacheDamaged);
-                }
-            }
-        }
-    }
-
-    /// Starts to count when the last client has gone.
-    fn watch_idleness(&mut self, now: Now) {
-        if self.idleness == Idleness::Busy && self.conns.is_empty() && self.stage == Stage::Serving
-        {
-            self.idleness = Idleness::Quiet;
-            self.timers.set(Timer::Idle, now.mono + self.settings.max_idle);
-        }
-    }
-
-    /// A client has come.
-    pub(super) fn no_longer_idle(&mut self) {
-        match std::mem::replace(&mut self.idleness, Idleness::Busy) {
-            Idleness::Busy => {}
-            Idleness::Quiet => self.timers.cancel(Timer::Idle),
-            Idleness::Reported => self.tell(FromWorker::Busy),
-        }
-    }
-
-    fn tell(&self, message: FromWorker) {
-        // A supervisor that cannot be told has gone, which the next event says.
-        if let Some(channel) = &self.supervisor
-            && let Err(error) = channel.tell(message)
-        {
-            log::debug!("control channel: {error}");
-        }
-    }
-
-    /// Closes a socket, and forgets all about it.
-    pub(super) fn drop_conn(&mut self, id: SessionId) {
-        self.timers.cancel(Timer::Session(id));
-        self.timers.cancel(Timer::Linger(id));
-        if let Some(conn) = self.conns.remove(id) {
-            if conn.is_lingering() {
-                self.lingering -= 1;
-            }
-            conn.release(&self.reactor);
-        }
-    }
-}
-
-/// Reads a file from its start, wherever another process that was given the same descriptor
-/// has read to.
-fn read_whole(file: &File) -> io::Result<Vec<u8>> {
-    let mut text = vec![0; usize::try_from(file.metadata()?.len()).unwrap_or_default()];
-    let mut length = 0;
-    while let Some(rest) = text.get_mut(length..)
-        && !rest.is_empty()
-    {
-        match file.read_at(rest, length as u64)? {
-            0 => break,
-            count => length += count,
-        }
-    }
-    text.truncate(length);
-    Ok(text)
 }
 
 /// The time of a turn.
