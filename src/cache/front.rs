@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::cleanup::{Cleanup, Policy};
 use super::clock::{Clock, Moment, SystemClock};
-use super::mailbox::{Mailbox, Store};
+use super::mailbox::{CacheEvent, Mailbox, Store};
 use super::recent::{Recent, Remembered};
 use super::sqlite::{Fault, Opened, Reader};
 use super::storage::{File, Storage};
@@ -35,14 +35,6 @@ const CLOSE_SPAN: Duration = Duration::from_secs(3);
 /// The log of the database may grow to this size when a reader keeps it from being emptied.
 const LOG_LIMIT: u64 = 64 * 1024 * 1024;
 const STACK: usize = 512 * 1024;
-
-/// What the loop has to know about the storage thread.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum CacheEvent {
-    /// The file is damaged (this is what SQLite says about it). The cache goes on in memory;
-    /// the file should be set aside for the next process.
-    Damaged(String),
-}
 
 /// How the cache works.
 #[derive(Clone, Debug)]

@@ -11,8 +11,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::front::CacheEvent;
 use crate::screen::test_set::CacheRecord;
+
+/// What the loop has to know about the storage thread.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CacheEvent {
+    /// The file is damaged (this is what SQLite says about it). The cache goes on in memory;
+    /// the file should be set aside for the next process.
+    Damaged(String),
+}
 
 /// One verdict to write.
 #[derive(Clone, Copy, Debug)]

@@ -29,5 +29,6 @@ mod unwritten;
 pub mod watchdog;
 mod writer;
 
-pub use front::{Cache, CacheEvent, CacheOptions};
+pub use front::{Cache, CacheOptions};
+pub use mailbox::CacheEvent;
 pub use set_aside::set_aside;
