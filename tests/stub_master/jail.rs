@@ -1,0 +1,165 @@
+//! As root: the worker gives up its rights (`-u`) and enters its jail (`-c`).
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::User;
+
+use crate::proc::status;
+use crate::service::Service;
+use crate::site::{OWNER, Site, is_root};
+use crate::smtpd::Smtpd;
+
+/// Whether to run a test that needs root. In continuous integration there is no excuse.
+fn may_run(test: &str) -> bool {
+    let ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    assert!(is_root() || !ci, "{test} needs root, and CI=true");
+    if !is_root() {
+        eprintln!("{test}: not run, because it needs root");
+    }
+    is_root()
+}
+
+fn start(site: &Site, words: &[&str]) -> Service {
+    let mut service = site.launch().words(words).start();
+    service.wait_ready();
+    service
+}
+
+#[test]
+fn the_worker_is_nobody_in_particular() {
+    if !may_run("the_worker_is_nobody_in_particular") {
+        return;
+    }
+    for (words, jailed) in [(&["-u"][..], false), (&["-u", "-c"], true), (&["-c"], true)] {
+        let site = Site::new("");
+        let smtpd = Smtpd::start(&site);
+        let service = start(&site, words);
+        let worker = service.worker();
+        let owner = User::from_name(OWNER).unwrap().unwrap();
+        let ids = |id: u32| format!("{id} {id} {id} {id}");
+        let unprivileged = words.contains(&"-u");
+        let (uid, gid) =
+            if unprivileged { (owner.uid.as_raw(), owner.gid.as_raw()) } else { (0, 0) };
+        assert_eq!(status(worker, "Uid"), ids(uid), "{words:?}");
+        assert_eq!(status(worker, "Gid"), ids(gid), "{words:?}");
+        if unprivileged {
+            assert_eq!(status(worker, "Groups"), gid.to_string(), "{words:?}");
+            assert_eq!(status(worker, "CapEff"), "0000000000000000", "{words:?}");
+            assert_eq!(status(worker, "CapPrm"), "0000000000000000", "{words:?}");
+        }
+        assert_eq!(status(service.pid(), "Uid"), ids(0), "{words:?}");
+        let root = fs::read_link(format!("/proc/{worker}/root")).unwrap();
+        let queue = site.path("queue").canonicalize().unwrap();
+        assert_eq!(root, if jailed { queue } else { PathBuf::from("/") }, "{words:?}");
+        assert_eq!(fs::metadata(site.cache_file()).unwrap().uid(), owner.uid.as_raw());
+
+        let mut client = site.connect();
+        client.expect_teaser();
+        client.expect_smtpd();
+        smtpd.next();
+        let mut client = site.connect();
+        client.expect_smtpd();
+        site.log.wait(&format!("PASS OLD {}", client.name()));
+    }
+}
+
+#[test]
+fn a_jailed_worker_drains_with_its_cache() {
+    if !may_run("a_jailed_worker_drains_with_its_cache") {
+        return;
+    }
+    let site = Site::new("postscreen_greet_wait = 2s");
+    let smtpd = Smtpd::start(&site);
+    let mut service = start(&site, &["-u", "-c"]);
+    let mut client = site.connect();
+    client.expect_teaser();
+    service.close_status();
+    assert_eq!(service.wait_end().code(), Some(0));
+    let _successor = start(&site, &["-u", "-c"]);
+    client.expect_smtpd();
+    smtpd.next();
+    service.wait_gone();
+    let mut again = site.connect();
+    again.expect_smtpd();
+    site.log.wait(&format!("PASS OLD {}", again.name()));
+}
+
+/// The file may be one that only root can read.
+#[test]
+fn a_jailed_worker_gets_changed_tables() {
+    if !may_run("a_jailed_worker_gets_changed_tables") {
+        return;
+    }
+    let site = Site::new(
+        "postscreen_access_list = cidr:$config_directory/access\n\
+         postscreen_denylist_action = drop\n\
+         postscreen_greet_wait = 60s",
+    );
+    let path = site.path("conf/access");
+    fs::write(&path, "127.0.0.5 reject\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let _service = start(&site, &["-u", "-c"]);
+    site.connect().expect_teaser();
+    fs::write(&path, "127.0.0.1 reject\n").unwrap();
+    site.log.wait(&format!("file {} has changed - taken in", path.display()));
+    site.connect().expect("521 5.3.2 Service currently unavailable");
+}
+
+#[test]
+fn a_jailed_worker_finds_the_log_again() {
+    if !may_run("a_jailed_worker_finds_the_log_again") {
+        return;
+    }
+    let site = Site::new("postscreen_access_list = static:reject");
+    let service = start(&site, &["-u", "-c"]);
+    site.log.close();
+    site.connect().expect_teaser();
+    site.log.open();
+    crate::eventually("records again", || {
+        site.connect().expect_teaser();
+        std::thread::sleep(Duration::from_millis(50));
+        site.log.count("log records lost") > 0
+    });
+    assert_eq!(site.log.wait_containing("log records lost").pid, service.worker().as_raw());
+}
+
+#[test]
+fn a_jailed_worker_can_be_ended() {
+    if !may_run("a_jailed_worker_can_be_ended") {
+        return;
+    }
+    let site = Site::new("postscreen_greet_wait = 60s");
+    let mut service = start(&site, &["-u", "-c"]);
+    let worker = service.worker();
+    let mut client = site.connect();
+    client.expect_teaser();
+    service.signal(Signal::SIGTERM);
+    client.expect("421 4.3.2 Service currently unavailable");
+    service.wait_gone();
+    assert!(kill(worker, None).is_err());
+}
+
+/// Damage is found by the worker in its jail, and the file set aside by the supervisor.
+#[test]
+fn a_jailed_worker_has_a_damaged_cache_set_aside() {
+    if !may_run("a_jailed_worker_has_a_damaged_cache_set_aside") {
+        return;
+    }
+    let site = Site::new("");
+    let smtpd = Smtpd::start(&site);
+    let _service = start(&site, &["-u", "-c"]);
+    let connection = rusqlite::Connection::open(site.cache_file()).unwrap();
+    connection.execute_batch("DROP TABLE verdict").unwrap();
+    drop(connection);
+    let mut client = site.connect();
+    client.expect_teaser();
+    client.expect_smtpd();
+    smtpd.next();
+    let path = site.cache_file();
+    site.log.wait_containing(&format!("warning: cache file {} is damaged", path.display()));
+    crate::eventually("a file set aside", || !path.exists());
+}
