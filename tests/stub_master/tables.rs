@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::client::Client;
-use crate::site::Site;
+use crate::eventually;
+use crate::proc::Process;
+use crate::site::{Site, give_to_owner};
 
 const DENIED: &str = "521 5.3.2 Service currently unavailable";
 
@@ -81,7 +83,7 @@ fn all_workers_take_a_change_in() {
     site.own_setting("workers = 3");
     let path = site.path("conf/access");
     let service = site.start();
-    crate::eventually("three workers", || service.workers().len() == 3);
+    eventually("three workers", || service.workers().len() == 3);
     fs::write(&path, "127.0.0.6 reject\n").unwrap();
     age(&path, 1800);
     let text = format!("file {} has changed - taken in", path.display());
@@ -91,4 +93,29 @@ fn all_workers_take_a_change_in() {
     told.sort_unstable();
     let workers: Vec<i32> = service.workers().iter().map(|pid| pid.as_raw()).collect();
     assert_eq!(told, workers);
+}
+
+/// A worker may take its time, here because another process holds the cache.
+#[test]
+fn a_change_during_the_start_is_taken_in() {
+    let site = site("127.0.0.5 reject\n");
+    let path = site.path("conf/access");
+    let lock = rusqlite::Connection::open(site.cache_file()).unwrap();
+    lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    give_to_owner(&site.cache_file());
+    let mut service = site.launch().start();
+    // Once there is a worker, the supervisor has read the table and watches it.
+    eventually("a worker", || {
+        let session = |process: &Process| process.session == service.pid();
+        Process::all().iter().filter(|process| session(process)).count() == 2
+    });
+    fs::write(&path, "127.0.0.6 reject\n").unwrap();
+    age(&path, 1800);
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(service.waiting_status(), 0, "it is not ready yet");
+    drop(lock);
+    service.wait_ready();
+    site.log.wait(&format!("file {} has changed - taken in", path.display()));
+    visit(&site, "127.0.0.6").expect(DENIED);
+    visit(&site, "127.0.0.5").expect_teaser();
 }
