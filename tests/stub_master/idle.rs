@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 
+use crate::client::Next;
 use crate::eventually;
 use crate::proc::Process;
+use crate::service::Service;
 use crate::site::Site;
 use crate::smtpd::Smtpd;
 
@@ -58,4 +60,38 @@ fn one_idle_worker_of_two_stays() {
     assert_eq!(service.workers(), workers);
     assert_eq!(service.wait_end().code(), Some(0));
     service.wait_gone();
+}
+
+/// Who comes at the very moment of the end is served by this process or by the next one.
+#[test]
+fn a_client_that_comes_at_the_end_is_served() {
+    const STEP: Duration = Duration::from_millis(6);
+    let sites: Vec<Site> = (0..16).map(|_| Site::new("max_idle = 1s")).collect();
+    let smtpds: Vec<Smtpd> = sites.iter().map(Smtpd::start).collect();
+    let mut services: Vec<(Instant, Service)> =
+        sites.iter().map(Site::start).map(|service| (Instant::now(), service)).collect();
+    let mut clients = Vec::new();
+    for (number, (site, (began, _))) in (0..).zip(sites.iter().zip(&services)) {
+        let arrival = *began + SECOND + STEP * number - STEP * 8;
+        std::thread::sleep(arrival.saturating_duration_since(Instant::now()));
+        clients.push(site.connect());
+    }
+    let mut successors = Vec::new();
+    for ((site, (_, service)), client) in sites.iter().zip(&mut services).zip(&mut clients) {
+        // What master does when a connection waits and nobody is there.
+        let mut alone = true;
+        while client.next_within(Duration::from_millis(20)) == Next::Nothing {
+            if alone && !service.lives() {
+                alone = false;
+                successors.push(site.start());
+            }
+        }
+    }
+    for client in &mut clients {
+        client.expect_smtpd();
+    }
+    for ((_, service), smtpd) in services.iter_mut().zip(&smtpds) {
+        smtpd.next();
+        service.wait_gone();
+    }
 }

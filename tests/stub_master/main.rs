@@ -7,7 +7,8 @@
 //!
 //! Waits end as soon as what is waited for happens, and their limits are generous: only a
 //! service that is broken meets them. Where the time itself is the subject, only the side
-//! that a slow machine cannot falsify is asserted.
+//! that a slow machine cannot falsify is asserted. Most of the time the tests wait, so with
+//! `RUST_TEST_THREADS=16` they are done in ten seconds.
 
 // What a test holds in its hands it may grip; to panic is how it fails.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]

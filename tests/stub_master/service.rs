@@ -8,8 +8,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{MsgFlags, recv};
 use nix::unistd::Pid;
 
 use crate::proc::Process;
@@ -213,16 +215,12 @@ impl Service {
         let status = self.status();
         status.set_nonblocking(true).unwrap();
         let mut buffer = [0; 256];
-        let mut descriptors = nix::sys::socket::recv(
-            status.as_raw_fd(),
-            &mut buffer,
-            nix::sys::socket::MsgFlags::MSG_PEEK,
-        );
-        if descriptors == Err(nix::errno::Errno::EAGAIN) {
-            descriptors = Ok(0);
-        }
+        let waiting = match recv(status.as_raw_fd(), &mut buffer, MsgFlags::MSG_PEEK) {
+            Err(Errno::EAGAIN) => 0,
+            result => result.unwrap(),
+        };
         status.set_nonblocking(false).unwrap();
-        descriptors.unwrap()
+        waiting
     }
 
     /// Waits for the pair of records that says that the service has been of use.

@@ -103,6 +103,18 @@ fn verdicts_are_committed_first() {
     site.log.wait(&format!("PASS OLD {}", again.name()));
 }
 
+#[test]
+fn a_worker_that_hangs_is_killed() {
+    let site = Site::new("");
+    let mut service = site.start();
+    let worker = service.worker();
+    kill(worker, Signal::SIGSTOP).unwrap();
+    service.signal(Signal::SIGTERM);
+    service.wait_gone();
+    assert_eq!(service.wait_end().code(), Some(0));
+    site.log.wait(&format!("warning: worker {worker} does not end: killed"));
+}
+
 /// Who asks for the end before the start is over gets it.
 #[test]
 fn a_service_that_starts_can_be_ended() {
