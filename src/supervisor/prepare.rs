@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use nix::sys::signal::Signal;
 use nix::unistd::{Group, chdir, setsid};
@@ -96,7 +97,7 @@ pub fn prepare(options: &Options, environment: &Environment) -> Result<Superviso
         told_master: false,
         signals,
         workers: Vec::new(),
-        watch: Watch::new(&watched),
+        watch: Watch::new(&watched, SystemTime::now()),
         cache: match &place {
             Place::None | Place::Memory => None,
             Place::File(location) => Some(CacheDuty {

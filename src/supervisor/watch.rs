@@ -56,12 +56,14 @@ pub struct Change {
 }
 
 impl Watch {
-    /// Watches these files, from the state that they are in.
-    pub fn new(paths: &[PathBuf]) -> Watch {
-        let files = paths.iter().map(|path| Watched {
-            path: path.clone(),
-            seen: fs::metadata(path).ok().as_ref().map(State::of),
-        });
+    /// Watches these files, which were read a moment ago. One that has been written so lately
+    /// that this may have been in between counts as changed, once it has settled.
+    pub fn new(paths: &[PathBuf], now: SystemTime) -> Watch {
+        let seen = |path: &PathBuf| {
+            let metadata = fs::metadata(path).ok()?;
+            is_settled(&metadata, now).then(|| State::of(&metadata))
+        };
+        let files = paths.iter().map(|path| Watched { path: path.clone(), seen: seen(path) });
         Watch { files: files.collect() }
     }
 
@@ -148,7 +150,7 @@ mod tests {
         let dir = Dir::new("settled");
         let a = dir.write("a", "one");
         let b = dir.write("b", "one");
-        let mut watch = Watch::new(&[a, b]);
+        let mut watch = Watch::new(&[a, b], later());
         assert!(watch.changes(later()).is_empty());
         dir.write("b", "changed");
         assert!(watch.changes(SystemTime::now()).is_empty(), "just written");
@@ -165,10 +167,22 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_may_have_changed_while_it_was_read_is_read_again() {
+        let dir = Dir::new("fresh");
+        let path = dir.write("table", "text");
+        let mut watch = Watch::new(std::slice::from_ref(&path), SystemTime::now());
+        assert!(watch.changes(SystemTime::now()).is_empty(), "just written");
+        let changes = watch.changes(later());
+        assert_eq!(changes.len(), 1);
+        watch.note(&changes[0]);
+        assert!(watch.changes(later()).is_empty());
+    }
+
+    #[test]
     fn a_replaced_file_is_a_changed_file() {
         let dir = Dir::new("replaced");
         let path = dir.write("table", "same");
-        let watch = Watch::new(std::slice::from_ref(&path));
+        let watch = Watch::new(std::slice::from_ref(&path), later());
         let times = fs::metadata(&path).unwrap().modified().unwrap();
         let other = dir.write("other", "same");
         File::options().write(true).open(&other).unwrap().set_modified(times).unwrap();
@@ -180,7 +194,7 @@ mod tests {
     fn a_file_that_goes_leaves_its_content_in_use() {
         let dir = Dir::new("gone");
         let path = dir.write("table", "text");
-        let watch = Watch::new(std::slice::from_ref(&path));
+        let watch = Watch::new(std::slice::from_ref(&path), later());
         fs::remove_file(&path).unwrap();
         assert!(watch.changes(later()).is_empty());
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -190,7 +204,7 @@ mod tests {
     #[test]
     fn a_file_that_appears_is_a_changed_file() {
         let dir = Dir::new("appears");
-        let watch = Watch::new(&[dir.0.join("late")]);
+        let watch = Watch::new(&[dir.0.join("late")], later());
         assert!(watch.changes(later()).is_empty());
         dir.write("late", "text");
         assert_eq!(watch.changes(later()).len(), 1);
