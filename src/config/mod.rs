@@ -184,7 +184,6 @@ pub fn load(sources: &Sources, request: &Request) -> Result<Loaded, Fatal> {
     checks::upstream_proxy(&mut reader);
     let address_format = checks::address_format(&mut reader);
 
-    let policy = policy::policy(&mut reader, actions);
     let own = OwnSettings::read(
         &sources.config_directory.join("gatepost.cf").display().to_string(),
         sources.gatepost_cf.as_ref(),
@@ -203,9 +202,9 @@ pub fn load(sources: &Sources, request: &Request) -> Result<Loaded, Fatal> {
         own,
     };
     let settings = Settings::read(&mut reader, checked);
-    let missing = policy::missing_tests(&mut reader);
+    let policy = policy::policy(&mut reader, actions, &settings);
     let mut messages = reader.finish()?;
-    messages.extend(missing);
+    messages.extend(policy::not_acted_on(&mut reader, &settings));
     Ok(Loaded { settings, policy, messages })
 }
 

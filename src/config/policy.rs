@@ -2,25 +2,31 @@
 
 use super::checks::Actions;
 use super::reader::Reader;
+use super::settings::{Settings, TlsLevel};
+use crate::postfix::lists::{split_before_comment, split_list};
 use crate::postfix::message::Message;
-use crate::screen::policy::{Limits, Policy, Wording};
+use crate::screen::policy::{EngineRules, Limits, Policy, Wording};
+use crate::screen::smtp::forbidden::{Forbidden, Pattern};
+use crate::screen::smtp::keyword::{self, Keyword};
 use crate::screen::test_set::{PerTest, Test, TestSet};
 
-/// The parameters that switch on tests which do not exist yet, besides
-/// `postscreen_dnsbl_sites`.
-const SWITCHES: [&str; 3] = [
-    "postscreen_pipelining_enable",
-    "postscreen_non_smtp_command_enable",
-    "postscreen_bare_newline_enable",
+/// The tests that have a switch of their own.
+const SWITCHES: [(Test, &str); 3] = [
+    (Test::Pipelining, "postscreen_pipelining_enable"),
+    (Test::NonSmtpCommand, "postscreen_non_smtp_command_enable"),
+    (Test::BareNewline, "postscreen_bare_newline_enable"),
 ];
 
-/// Makes the policy; warns about tests that are switched on but do not exist yet.
-pub fn policy(reader: &mut Reader<'_>, actions: Actions) -> Policy {
+/// The one table in main.cf: `postscreen_forbidden_commands` that is understood without
+/// regular expressions, because it is in the default value.
+const NO_LETTER_FIRST: &str = "regexp:{{/^[^A-Z]/ Bogus}}";
+
+/// Makes the policy.
+pub fn policy(reader: &mut Reader<'_>, actions: Actions, settings: &Settings) -> Policy {
     let greet_banner = reader.optional("postscreen_greet_banner");
-    let enabled = match greet_banner {
-        Some(_) => TestSet::EMPTY.with(Test::Pregreet),
-        None => TestSet::EMPTY,
-    };
+    let pregreet = greet_banner.as_ref().map(|_| Test::Pregreet);
+    let deep = SWITCHES.map(|(test, name)| reader.bool(name).then_some(test));
+    let enabled: TestSet = pregreet.into_iter().chain(deep.into_iter().flatten()).collect();
     Policy {
         greet_banner,
         smtpd_banner: reader.str("smtpd_banner"),
@@ -39,6 +45,7 @@ pub fn policy(reader: &mut Reader<'_>, actions: Actions) -> Policy {
         greet_wait: reader.stressed_time("postscreen_greet_wait"),
         command_time_limit: reader.stressed_time("postscreen_command_time_limit"),
         line_length_limit: reader.count("line_length_limit"),
+        engine: engine(reader, settings),
         limits: Limits {
             per_client: Some(reader.count("postscreen_client_connection_count_limit"))
                 .filter(|limit| *limit > 0),
@@ -52,18 +59,98 @@ pub fn policy(reader: &mut Reader<'_>, actions: Actions) -> Policy {
     }
 }
 
-/// Says which tests main.cf asks for in vain.
-pub fn missing_tests(reader: &mut Reader<'_>) -> Vec<Message> {
-    let dnsbl = reader.optional("postscreen_dnsbl_sites").map(|_| "postscreen_dnsbl_sites");
-    let deep = SWITCHES.map(|name| reader.bool(name).then_some(name));
-    let names = dnsbl.into_iter().chain(deep.into_iter().flatten());
-    names
-        .map(|name| {
-            Message::warning(format!(
-                "{name} is set, but this version of Gatepost does not do that test yet"
-            ))
-        })
-        .collect()
+fn engine(reader: &mut Reader<'_>, settings: &Settings) -> EngineRules {
+    let wanted = &settings.engine;
+    let mut announced = keyword::announced(split_list(&wanted.discard_ehlo_keywords));
+    announced.retain(|keyword| match keyword {
+        Keyword::Vrfy => !wanted.vrfy_keyword_disabled,
+        Keyword::Smtputf8 => settings.smtputf8,
+        _ => true,
+    });
+    EngineRules {
+        command_count_limit: wanted.command_count_limit,
+        helo_required: wanted.helo_required,
+        vrfy_disabled: wanted.vrfy_command_disabled,
+        announced,
+        message_size_limit: wanted.message_size_limit,
+        smtputf8: settings.smtputf8,
+        forbidden: forbidden_items(reader, &wanted.forbidden_commands)
+            .into_iter()
+            .filter_map(|(pattern, except)| Some(Forbidden { pattern: pattern?, except }))
+            .collect(),
+        address_format: wanted.address_format,
+        old_starttls_syntax: settings
+            .mail_version
+            .is_some_and(|version| !version.is_at_least(3, 8)),
+    }
+}
+
+/// The items of main.cf: `postscreen_forbidden_commands`, with whether they are exceptions;
+/// `None` stands for a table or file, which cannot be asked yet.
+fn forbidden_items(reader: &mut Reader<'_>, text: &str) -> Vec<(Option<Pattern>, bool)> {
+    let parameter = "postscreen_forbidden_commands";
+    let mut warnings = Vec::new();
+    let items = split_before_comment(parameter, text, &mut warnings);
+    for warning in warnings {
+        reader.warn(warning.text);
+    }
+    let item = |text: &str| {
+        let name = text.trim_start_matches('!');
+        let except = (text.len() - name.len()) % 2 == 1;
+        let pattern = match name {
+            NO_LETTER_FIRST => Some(Pattern::NoLetterFirst),
+            _ if name.starts_with('/') => None,
+            _ if name.contains(':') && !name.starts_with('[') => None,
+            _ => Some(Pattern::Word(name.to_owned())),
+        };
+        (pattern, except)
+    };
+    if items.iter().any(|text| text.trim_start_matches('!').is_empty()) {
+        reader.fatal(format!("{parameter}: no pattern after '!'"));
+    }
+    items.into_iter().map(item).collect()
+}
+
+/// Says what main.cf asks for in vain.
+pub fn not_acted_on(reader: &mut Reader<'_>, settings: &Settings) -> Vec<Message> {
+    let mut messages = Vec::new();
+    if !settings.dnsbl.sites.is_empty() {
+        messages.push(Message::warning(
+            "postscreen_dnsbl_sites is set, but this version of Gatepost does not do that test \
+             yet",
+        ));
+    }
+    let engine = &settings.engine;
+    let has_table = |(pattern, _): &(Option<Pattern>, bool)| pattern.is_none();
+    let items = forbidden_items(reader, &engine.forbidden_commands);
+    let in_vain = [
+        (engine.tls_level != TlsLevel::None, tls_parameter(reader)),
+        (engine.command_filter.is_some(), "postscreen_command_filter"),
+        (items.iter().any(has_table), "postscreen_forbidden_commands"),
+        (
+            !engine.discard_ehlo_keyword_address_maps.is_empty(),
+            "postscreen_discard_ehlo_keyword_address_maps",
+        ),
+        (engine.reject_footer.is_some(), "postscreen_reject_footer"),
+        (!engine.reject_footer_maps.is_empty(), "postscreen_reject_footer_maps"),
+    ];
+    messages.extend(in_vain.into_iter().filter(|(set, _)| *set).map(|(_, name)| {
+        Message::warning(format!(
+            "{name} is set, but this version of Gatepost does not act on it yet"
+        ))
+    }));
+    messages
+}
+
+/// The parameter that the TLS level comes from.
+fn tls_parameter(reader: &mut Reader<'_>) -> &'static str {
+    if reader.optional("postscreen_tls_security_level").is_some() {
+        "postscreen_tls_security_level"
+    } else if reader.bool("postscreen_enforce_tls") {
+        "postscreen_enforce_tls"
+    } else {
+        "postscreen_use_tls"
+    }
 }
 
 /// Postfix before 3.6 knows the old words only.

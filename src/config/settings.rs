@@ -9,6 +9,7 @@ use crate::postfix::mynetworks::Style;
 use crate::postfix::params::PostfixVersion;
 use crate::screen::dnsbl::Site;
 use crate::screen::expand::CompatibilityLevel;
+use crate::screen::policy::AddressFormat;
 
 /// Everything that main.cf and gatepost.cf say outside the screening policy.
 #[derive(Clone, PartialEq, Debug)]
@@ -191,15 +192,6 @@ pub enum TlsLevel {
     May,
     /// Nothing but EHLO and the like works without it.
     Encrypt,
-}
-
-/// How mail addresses are logged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AddressFormat {
-    /// As in a message: quoted where necessary.
-    External,
-    /// As they are.
-    Internal,
 }
 
 /// The values that needed more than their type to be checked.

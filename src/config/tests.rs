@@ -1,11 +1,13 @@
 use std::time::Duration;
 
-use super::settings::{AddressFormat, Protocols, TlsLevel};
+use super::settings::{Protocols, TlsLevel};
 use super::*;
 use crate::postfix::mynetworks::Style;
 use crate::postfix::params::PostfixVersion;
 use crate::screen::expand::CompatibilityLevel;
-use crate::screen::policy::{Limits, Stressed, Wording};
+use crate::screen::policy::{AddressFormat, Limits, Stressed, Wording};
+use crate::screen::smtp::forbidden::{Forbidden, Pattern};
+use crate::screen::smtp::keyword::Keyword;
 use crate::screen::test_set::{Action, Test, TestSet};
 
 fn run(main_cf: &str, own: Option<&str>, version: &str) -> Result<Loaded, Fatal> {
@@ -221,7 +223,8 @@ fn values_that_only_get_a_warning() {
     assert_eq!(
         texts(&verify.messages),
         [
-            "warning: postscreen_tls_security_level: unsupported TLS level \"Verify\", using \"encrypt\""
+            "warning: postscreen_tls_security_level: unsupported TLS level \"Verify\", using \"encrypt\"",
+            "warning: postscreen_tls_security_level is set, but this version of Gatepost does not act on it yet"
         ]
     );
     let style = loaded("mynetworks = 127.0.0.1\nmynetworks_style = FOO");
@@ -232,7 +235,10 @@ fn values_that_only_get_a_warning() {
     let filter = run("postscreen_command_filter = foo", None, "3.11.6").unwrap();
     assert_eq!(
         texts(&filter.messages),
-        ["error: open dictionary: expecting \"type:name\" form instead of \"foo\""]
+        [
+            "error: open dictionary: expecting \"type:name\" form instead of \"foo\"",
+            "warning: postscreen_command_filter is set, but this version of Gatepost does not act on it yet"
+        ]
     );
 }
 
@@ -248,22 +254,70 @@ fn actions_and_tls() {
 }
 
 #[test]
-fn tests_that_do_not_exist_yet() {
+fn what_is_not_acted_on_yet() {
     let Loaded { settings, policy, messages } = loaded(
         "postscreen_dnsbl_sites = bl.test*2\npostscreen_pipelining_enable = yes\n\
-         postscreen_bare_newline_enable = yes",
+         postscreen_bare_newline_enable = yes\nsmtpd_tls_security_level = may\n\
+         postscreen_command_filter = regexp:x\npostscreen_reject_footer = x\n\
+         postscreen_reject_footer_maps = regexp:y\n\
+         postscreen_discard_ehlo_keyword_address_maps = cidr:z\n\
+         postscreen_forbidden_commands = BAD !worse regexp:/x",
     );
-    assert_eq!(policy.enabled, TestSet::EMPTY.with(Test::Pregreet));
+    let enabled =
+        TestSet::EMPTY.with(Test::Pregreet).with(Test::Pipelining).with(Test::BareNewline);
+    assert_eq!(policy.enabled, enabled);
     assert_eq!(settings.dnsbl.sites.len(), 1);
-    let names = [
-        "postscreen_dnsbl_sites",
-        "postscreen_pipelining_enable",
-        "postscreen_bare_newline_enable",
+    let item = |word: &str, except| {
+        let pattern = Pattern::Word(word.into());
+        Forbidden { pattern, except }
+    };
+    assert_eq!(policy.engine.forbidden, [item("BAD", false), item("worse", true)]);
+    let mut expected = vec![
+        "warning: postscreen_dnsbl_sites is set, but this version of Gatepost does not do that \
+         test yet"
+            .to_owned(),
     ];
-    let expected = names.map(|name| {
-        format!("warning: {name} is set, but this version of Gatepost does not do that test yet")
-    });
+    expected.extend(
+        [
+            "postscreen_tls_security_level",
+            "postscreen_command_filter",
+            "postscreen_forbidden_commands",
+            "postscreen_discard_ehlo_keyword_address_maps",
+            "postscreen_reject_footer",
+            "postscreen_reject_footer_maps",
+        ]
+        .map(|name| {
+            format!("warning: {name} is set, but this version of Gatepost does not act on it yet")
+        }),
+    );
     assert_eq!(texts(&messages), expected);
+    let old = loaded("smtpd_use_tls = yes");
+    assert!(texts(&old.messages)[0].starts_with("warning: postscreen_use_tls is set"));
+}
+
+#[test]
+fn engine_rules() {
+    let Loaded { policy, messages, .. } = loaded("compatibility_level = 3.6");
+    assert_eq!(texts(&messages), [""; 0]);
+    let rules = policy.engine;
+    assert_eq!(rules.announced, Keyword::ALL);
+    assert_eq!(rules.forbidden.len(), 4);
+    assert_eq!(rules.forbidden[3].pattern, Pattern::NoLetterFirst);
+    assert_eq!((rules.command_count_limit, rules.message_size_limit), (20, 10_240_000));
+    assert!(rules.old_starttls_syntax);
+    let rules = loaded(
+        "smtpd_discard_ehlo_keywords = silent-discard, dsn ETRN\ndisable_vrfy_command = yes\n\
+         smtputf8_enable = no\nsmtpd_helo_required = yes",
+    )
+    .policy
+    .engine;
+    let announced =
+        [Keyword::Size, Keyword::EnhancedStatusCodes, Keyword::EightBitMime, Keyword::Chunking];
+    assert_eq!(rules.announced, announced);
+    assert!(rules.vrfy_disabled && rules.helo_required && !rules.smtputf8);
+    assert!(!run("", None, "3.8.0").unwrap().policy.engine.old_starttls_syntax);
+    let fatal = run("postscreen_forbidden_commands = a, !", None, "3.7.11").unwrap_err();
+    assert_eq!(fatal.reason(), "postscreen_forbidden_commands: no pattern after '!'");
 }
 
 #[test]

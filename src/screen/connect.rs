@@ -23,7 +23,7 @@ pub(super) fn connected(
     server: SocketAddr,
 ) {
     turn.log(LogLine::Connect { client, server });
-    let of_client = screener.clients.enter(client.ip());
+    let of_client = screener.clients.enter(client.ip(), id);
     let mut session = Session {
         client,
         server,
@@ -75,7 +75,7 @@ pub(super) fn connected(
     if !open {
         turn.log(LogLine::AllowlistVeto(client, screener.policy.wording));
         notice_old_words(screener, turn, client);
-        session.refusal = Some(Refusal::Veto);
+        session.refusal = Some(verdict::vetoed(session.refusal));
     }
 
     if !verdict::may_screen(&screener.policy.limits, screener.screening.len() + 1) {
@@ -142,7 +142,8 @@ enum Standing {
 /// Finds out which tests are due.
 ///
 /// The only session of an address asks the cache; a parallel one uses what the first has
-/// found and since passed; one that is refused anyway is tested from scratch.
+/// found, and what the others have passed since; one that is refused anyway is tested from
+/// scratch.
 fn select_tests(
     screener: &mut Screener,
     turn: &mut Turn<'_>,
@@ -172,7 +173,10 @@ fn select_tests(
         if let Some(client) = screener.clients.get_mut(address) {
             client.record = Some(record);
         }
-        record
+        let parallel = screener.clients.of(address).filter_map(|id| screener.screening.get(id));
+        parallel.fold(record, |record, other| {
+            verdict::with_passes(other.refusal, &other.outcomes, record)
+        })
     };
     session.outcomes = verdict::select_tests(screener.policy.enabled, &record, turn.now.wall);
     session.was_new = verdict::is_new(&record);

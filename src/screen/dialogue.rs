@@ -2,21 +2,27 @@
 
 use super::conclude;
 use super::event::{Output, Watch};
-use super::logline::{LastCommand, LogLine};
+use super::logline::LogLine;
+use super::policy::{AddressFormat, Policy};
 use super::reply::Reply;
 use super::screener::{Screener, Turn};
 use super::session::{Phase, Session, SessionId};
-use super::smtp::engine::{Engine, Reaction};
-use super::verdict::Refusal;
+use super::smtp::address;
+use super::smtp::command::{LastCommand, Verb};
+use super::smtp::engine::{Engine, Envelope, Note};
+use super::smtp::line::Piece;
+use super::smtp::offence;
+use super::verdict::{self, AfterOffence, Outcome};
 
-/// The engine takes over a client that must not be handed off.
-pub(super) fn begin(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, session: Session) {
-    let last_word = match session.refusal {
-        Some(Refusal::Denylisted) => Reply::Denylisted,
-        Some(Refusal::Pregreet) => Reply::ProtocolError,
-        Some(Refusal::Veto) | None => Reply::Unavailable,
-    };
-    begin_with(screener, turn, id, session, last_word);
+/// The engine takes over a client that must not be handed off, or has a deep test ahead.
+pub(super) fn begin(
+    screener: &mut Screener,
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    mut session: Session,
+) {
+    session.outcomes = verdict::engine_tests(session.refusal, session.outcomes);
+    enter(screener, turn, id, session, Engine::default());
 }
 
 /// The engine takes over, with this as its answer to the first command.
@@ -24,37 +30,144 @@ pub(super) fn begin_with(
     screener: &mut Screener,
     turn: &mut Turn<'_>,
     id: SessionId,
-    mut session: Session,
+    session: Session,
     last_word: Reply,
 ) {
-    // A client that talked before its turn has had its chance of a greeting.
-    if session.refusal != Some(Refusal::Pregreet) {
+    enter(screener, turn, id, session, Engine::with_last_word(last_word));
+}
+
+fn enter(
+    screener: &mut Screener,
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    mut session: Session,
+    engine: Engine,
+) {
+    if verdict::deserves_greeting(&session.outcomes) {
         turn.send(id, Reply::Greeting);
     }
     turn.out.push(Output::Watch(id, Watch::Read));
-    let limit = screener.stressed(screener.policy.command_time_limit);
-    turn.out.push(Output::SetDeadline(id, turn.now.mono + limit));
-    session.phase = Phase::AfterHandshake(Box::new(Engine::new(last_word)));
+    set_deadline(screener, turn, id);
+    session.phase = Phase::AfterHandshake(Box::new(engine));
     session.phase_began = turn.now.mono;
     screener.screening.insert(id, session);
 }
 
+/// The time limit is for a whole line: bytes that trickle in do not extend it.
+fn set_deadline(screener: &Screener, turn: &mut Turn<'_>, id: SessionId) {
+    let limit = screener.stressed(screener.policy.command_time_limit);
+    turn.out.push(Output::SetDeadline(id, turn.now.mono + limit));
+}
+
 /// The client sent something.
 pub(super) fn received(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, data: &[u8]) {
-    let limit = screener.policy.line_length_limit;
     let Some(session) = screener.screening.get_mut(id) else { return };
-    let Phase::AfterHandshake(engine) = &mut session.phase else { return };
-    let reply = match engine.receive(data, limit) {
-        Reaction::Wait => return,
-        Reaction::End(reply) => reply,
-        Reaction::TooLong => {
-            turn.log(LogLine::CommandLengthLimit(session.client, LastCommand::Connect));
-            Reply::CommandLimit
+    match converse(&screener.policy, turn, id, session, data) {
+        Course::Waits => {}
+        Course::GoesOn => set_deadline(screener, turn, id),
+        Course::Ends(reply) => {
+            if let Some(session) = screener.screening.remove(id) {
+                turn.send(id, reply);
+                conclude::disconnect(screener, turn, id, session);
+            }
         }
-    };
-    if let Some(session) = screener.screening.remove(id) {
-        turn.send(id, reply);
-        conclude::disconnect(screener, turn, id, session);
+    }
+}
+
+/// What some input has come to.
+enum Course {
+    /// No line is complete.
+    Waits,
+    /// There was a line or several, and there may be more.
+    GoesOn,
+    /// This is the last reply.
+    Ends(Reply),
+}
+
+/// Answers all lines that are complete.
+fn converse(
+    policy: &Policy,
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    session: &mut Session,
+    mut input: &[u8],
+) -> Course {
+    let mut course = Course::Waits;
+    loop {
+        let Phase::AfterHandshake(engine) = &mut session.phase else { return course };
+        match engine.read(&mut input, policy.line_length_limit) {
+            Piece::Incomplete => return course,
+            Piece::TooLong => {
+                turn.log(LogLine::CommandLengthLimit(session.client, engine.last()));
+                return Course::Ends(Reply::CommandLimit);
+            }
+            Piece::Line => course = Course::GoesOn,
+        }
+        if let Some(reply) = judge(policy, turn, session, input) {
+            return Course::Ends(reply);
+        }
+        let Phase::AfterHandshake(engine) = &mut session.phase else { return course };
+        let answer = engine.answer(&policy.engine, session.refusal);
+        if let Some(note) = answer.note {
+            turn.log(match note {
+                Note::Recipient(envelope) => LogLine::RejectRcpt {
+                    client: session.client,
+                    reply: answer.reply.text(policy).into(),
+                    envelope: for_the_log(envelope, policy.engine.address_format),
+                },
+                Note::Data => LogLine::NoValidRcpt(session.client, LastCommand::Known(Verb::Data)),
+                Note::Bdat => LogLine::NoValidRcpt(session.client, LastCommand::Known(Verb::Bdat)),
+                Note::TooManyCommands(last) => LogLine::CommandCountLimit(session.client, last),
+            });
+        }
+        if answer.ends {
+            return Course::Ends(answer.reply);
+        }
+        turn.send(id, answer.reply);
+    }
+}
+
+/// Puts the line that was read to the deep tests; `unread` has arrived behind it. Returns the
+/// last reply if the session ends here.
+fn judge(
+    policy: &Policy,
+    turn: &mut Turn<'_>,
+    session: &mut Session,
+    unread: &[u8],
+) -> Option<Reply> {
+    let Phase::AfterHandshake(engine) = &session.phase else { return None };
+    for test in offence::ORDER {
+        if !session.outcomes[test].may_fail() {
+            continue;
+        }
+        let Some(offence) = engine.offence(test, unread, &policy.engine) else { continue };
+        turn.log(LogLine::Offence(session.client, offence));
+        match verdict::after_offence(policy, test, turn.now.wall) {
+            AfterOffence::Drop(reply) => {
+                session.outcomes[test] = Outcome::Failed;
+                return Some(reply);
+            }
+            AfterOffence::Enforce(refusal) => {
+                session.outcomes[test] = Outcome::Failed;
+                session.refusal = Some(refusal);
+            }
+            AfterOffence::Ignore(outcome) => session.outcomes[test] = outcome,
+        }
+    }
+    if engine.names_recipient() {
+        session.outcomes = verdict::after_recipient(policy, &session.outcomes, turn.now.wall);
+    }
+    None
+}
+
+fn for_the_log(envelope: Envelope, format: AddressFormat) -> Envelope {
+    match format {
+        AddressFormat::Internal => envelope,
+        AddressFormat::External => Envelope {
+            sender: address::external(&envelope.sender).into(),
+            recipient: address::external(&envelope.recipient).into(),
+            ..envelope
+        },
     }
 }
 
@@ -65,7 +178,9 @@ pub(super) fn time_is_up(
     id: SessionId,
     session: Session,
 ) {
-    turn.log(LogLine::CommandTimeLimit(session.client, LastCommand::Connect));
+    if let Phase::AfterHandshake(engine) = &session.phase {
+        turn.log(LogLine::CommandTimeLimit(session.client, engine.last()));
+    }
     turn.send(id, Reply::CommandTimeLimit);
     conclude::disconnect(screener, turn, id, session);
 }

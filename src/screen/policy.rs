@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use super::smtp::forbidden::Forbidden;
+use super::smtp::keyword::Keyword;
 use super::test_set::{Action, PerTest, TestSet};
 
 /// The settings that decide what happens to a client.
@@ -32,6 +34,8 @@ pub struct Policy {
     pub command_time_limit: Stressed<Duration>,
     /// main.cf: `line_length_limit`, bytes, CR LF included; at least 512.
     pub line_length_limit: usize,
+    /// The rules of the built-in SMTP engine.
+    pub engine: EngineRules,
     /// The connection limits of this process.
     pub limits: Limits,
     /// main.cf: `soft_bounce`.
@@ -42,6 +46,40 @@ pub struct Policy {
     pub delay_resolution: u8,
     /// main.cf: `smtpd_service_name`.
     pub smtpd_service: String,
+}
+
+/// What the built-in SMTP engine goes by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EngineRules {
+    /// main.cf: `postscreen_command_count_limit`, lines; at least 1.
+    pub command_count_limit: usize,
+    /// main.cf: `postscreen_helo_required`: MAIL and ETRN want HELO or EHLO first.
+    pub helo_required: bool,
+    /// main.cf: `postscreen_disable_vrfy_command`: VRFY is refused.
+    pub vrfy_disabled: bool,
+    /// What EHLO announces, in order: all but what main.cf's
+    /// `postscreen_discard_ehlo_keywords`, `disable_vrfy_command` and `smtputf8_enable` take
+    /// away.
+    pub announced: Vec<Keyword>,
+    /// main.cf: `message_size_limit`, bytes, as announced; 0 for no limit.
+    pub message_size_limit: u64,
+    /// main.cf: `smtputf8_enable`: a command word has to be UTF-8.
+    pub smtputf8: bool,
+    /// main.cf: `postscreen_forbidden_commands`; the first item that matches decides.
+    pub forbidden: Vec<Forbidden>,
+    /// main.cf: `info_log_address_format`.
+    pub address_format: AddressFormat,
+    /// The wording of Postfix 3.7 about STARTTLS with an argument, which speaks of EHLO.
+    pub old_starttls_syntax: bool,
+}
+
+/// How mail addresses are logged (main.cf: `info_log_address_format`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AddressFormat {
+    /// As in a message: quoted where necessary.
+    External,
+    /// As they are.
+    Internal,
 }
 
 /// A setting with one value for normal operation and one for stress mode.

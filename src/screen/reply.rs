@@ -3,7 +3,11 @@
 //! The core names a reply by its meaning; the text is made when it is sent, so that a
 //! waiting session holds none.
 
-use super::policy::Policy;
+use std::fmt::Write as _;
+
+use super::policy::{EngineRules, Policy};
+use super::smtp::keyword::Keyword;
+use super::verdict::Refusal;
 
 /// A reply to the client, by its meaning.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +28,8 @@ pub enum Reply {
     Denylisted,
     /// The client talked before its turn, or otherwise broke the protocol.
     ProtocolError,
+    /// The client does not speak SMTP.
+    NonSmtpCommand,
     /// Try again later, for no reason that concerns the client.
     Unavailable,
     /// The reply to QUIT.
@@ -32,47 +38,157 @@ pub enum Reply {
     CommandTimeLimit,
     /// main.cf: `line_length_limit` or `postscreen_command_count_limit`.
     CommandLimit,
+    /// To RCPT and VRFY: not this client, or not now.
+    Refused(Option<Refusal>),
+    /// To HELO.
+    Helo,
+    /// To HELO without a name.
+    HeloSyntax,
+    /// To EHLO, with the keywords.
+    Ehlo,
+    /// To EHLO without a name.
+    EhloSyntax,
+    /// main.cf: `postscreen_helo_required`.
+    HeloFirst,
+    /// To MAIL.
+    SenderOk,
+    /// To MAIL without an address.
+    MailSyntax,
+    /// To MAIL when there is a sender already.
+    NestedMail,
+    /// To RCPT without a sender.
+    MailFirst,
+    /// To RCPT without an address.
+    RcptSyntax,
+    /// To DATA without a sender.
+    RcptFirst,
+    /// To DATA with an argument.
+    DataSyntax,
+    /// To BDAT without a sender.
+    MailFirstForChunks,
+    /// To BDAT without a size.
+    BdatSyntax,
+    /// To DATA and BDAT: there cannot be a recipient.
+    NoRecipients,
+    /// To RSET and NOOP.
+    Ok,
+    /// To VRFY without an address.
+    VrfySyntax,
+    /// main.cf: `postscreen_disable_vrfy_command`.
+    VrfyDisabled,
+    /// To ETRN without a domain.
+    EtrnSyntax,
+    /// To ETRN.
+    NoQueue,
+    /// To STARTTLS with an argument.
+    StarttlsSyntax,
+    /// A command that is switched off.
+    NotImplemented,
+    /// No command at all.
+    NotRecognized,
 }
 
 impl Reply {
     /// Appends the reply, CR LF included, to `buffer`.
     pub fn write(self, policy: &Policy, buffer: &mut Vec<u8>) {
-        let start = buffer.len();
-        let host = policy.myhostname.as_str();
-        let parts: &[&str] = match self {
-            Reply::Teaser => &["220-", policy.greet_banner.as_deref().unwrap_or_default()],
-            Reply::Greeting => &["220 ", policy.smtpd_banner.as_str()],
-            Reply::NoResources => &["421 4.3.2 No system resources"],
-            Reply::TooManyConnections => &["421 4.7.0 Error: too many connections"],
-            Reply::ServerPortsBusy => &["421 4.3.2 All server ports are busy"],
-            Reply::ScreeningPortsBusy => &["421 4.3.2 All screening ports are busy"],
-            Reply::Denylisted => &["521 5.3.2 Service currently unavailable"],
-            Reply::ProtocolError => &["521 5.5.1 Protocol error"],
-            Reply::Unavailable => &["421 4.3.2 Service currently unavailable"],
-            Reply::Bye => &["221 2.0.0 Bye"],
-            Reply::CommandTimeLimit => &["421 4.4.2 ", host, " Error: timeout exceeded"],
-            Reply::CommandLimit => &["421 ", host, " Service unavailable - try again later"],
-        };
-        for part in parts {
-            buffer.extend_from_slice(part.as_bytes());
-        }
+        buffer.extend_from_slice(self.text(policy).as_bytes());
         buffer.extend_from_slice(b"\r\n");
-        if policy.soft_bounce
-            && let Some(text) = buffer.get_mut(start..)
-        {
-            soften(text);
-        }
     }
+
+    /// The reply without its last CR LF, as the log has it too.
+    pub fn text(self, policy: &Policy) -> String {
+        let mut text = self.plain(policy);
+        if policy.soft_bounce {
+            soften(&mut text);
+        }
+        text
+    }
+
+    fn plain(self, policy: &Policy) -> String {
+        let host = policy.myhostname.as_str();
+        let text = match self {
+            Reply::Teaser => {
+                return format!("220-{}", policy.greet_banner.as_deref().unwrap_or_default());
+            }
+            Reply::Greeting => return format!("220 {}", policy.smtpd_banner),
+            Reply::CommandTimeLimit => return format!("421 4.4.2 {host} Error: timeout exceeded"),
+            Reply::CommandLimit => {
+                return format!("421 {host} Service unavailable - try again later");
+            }
+            Reply::Helo => return format!("250 {host}"),
+            Reply::Ehlo => return ehlo(host, &policy.engine),
+            Reply::NoResources => "421 4.3.2 No system resources",
+            Reply::TooManyConnections => "421 4.7.0 Error: too many connections",
+            Reply::ServerPortsBusy => "421 4.3.2 All server ports are busy",
+            Reply::ScreeningPortsBusy => "421 4.3.2 All screening ports are busy",
+            Reply::Denylisted => "521 5.3.2 Service currently unavailable",
+            Reply::ProtocolError => "521 5.5.1 Protocol error",
+            Reply::NonSmtpCommand => "521 5.7.0 Error: I can break rules, too. Goodbye.",
+            Reply::Unavailable => "421 4.3.2 Service currently unavailable",
+            Reply::Bye => "221 2.0.0 Bye",
+            Reply::Refused(refusal) => refused(refusal),
+            Reply::HeloSyntax => "501 Syntax: HELO hostname",
+            Reply::EhloSyntax => "501 Syntax: EHLO hostname",
+            Reply::StarttlsSyntax if policy.engine.old_starttls_syntax => {
+                "501 Syntax: EHLO hostname"
+            }
+            Reply::StarttlsSyntax => "501 5.5.4 Syntax: STARTTLS",
+            Reply::HeloFirst => "503 5.5.1 Error: send HELO/EHLO first",
+            Reply::SenderOk => "250 2.1.0 Ok",
+            Reply::MailSyntax => "501 5.5.4 Syntax: MAIL FROM:<address>",
+            Reply::NestedMail => "503 5.5.1 Error: nested MAIL command",
+            Reply::MailFirst => "503 5.5.1 Error: need MAIL command",
+            Reply::RcptSyntax => "501 5.5.4 Syntax: RCPT TO:<address>",
+            Reply::RcptFirst => "503 5.5.1 Error: need RCPT command",
+            Reply::DataSyntax => "501 5.5.4 Syntax: DATA",
+            Reply::MailFirstForChunks => "554 5.5.1 Error: need MAIL command",
+            Reply::BdatSyntax => "501 5.5.4 Syntax: BDAT count [LAST]",
+            Reply::NoRecipients => "554 5.5.1 Error: no valid recipients",
+            Reply::Ok => "250 2.0.0 Ok",
+            Reply::VrfySyntax => "501 5.5.4 Syntax: VRFY address",
+            Reply::VrfyDisabled => "502 5.5.1 VRFY command is disabled",
+            Reply::EtrnSyntax => "500 Syntax: ETRN domain",
+            Reply::NoQueue => "458 Unable to queue messages",
+            Reply::NotImplemented => "502 5.5.1 Error: command not implemented",
+            Reply::NotRecognized => "502 5.5.2 Error: command not recognized",
+        };
+        text.to_owned()
+    }
+}
+
+/// Why no recipient is good.
+fn refused(refusal: Option<Refusal>) -> &'static str {
+    match refusal {
+        None | Some(Refusal::Veto) => "450 4.3.2 Service currently unavailable",
+        Some(Refusal::Denylisted) => "550 5.3.2 Service currently unavailable",
+        Some(Refusal::Pregreet | Refusal::DeepTest) => "550 5.5.1 Protocol error",
+    }
+}
+
+/// The host name, then one line for each keyword.
+fn ehlo(host: &str, rules: &EngineRules) -> String {
+    let mut lines = vec![host.to_owned()];
+    for keyword in &rules.announced {
+        let mut line = keyword.name().to_owned();
+        if *keyword == Keyword::Size && rules.message_size_limit > 0 {
+            // Writing into a String cannot fail.
+            let _ = write!(line, " {}", rules.message_size_limit);
+        }
+        lines.push(line);
+    }
+    let last = lines.pop().unwrap_or_default();
+    let mut text: String = lines.iter().map(|line| format!("250-{line}\r\n")).collect();
+    text.push_str("250 ");
+    text.push_str(&last);
+    text
 }
 
 /// main.cf: `soft_bounce`. A permanent code becomes a temporary one, and so does the
 /// enhanced code.
-fn soften(reply: &mut [u8]) {
+fn soften(reply: &mut String) {
     for position in [0, 4] {
-        if let Some(digit) = reply.get_mut(position)
-            && *digit == b'5'
-        {
-            *digit = b'4';
+        if reply.as_bytes().get(position) == Some(&b'5') {
+            reply.replace_range(position..=position, "4");
         }
     }
 }
@@ -104,9 +220,56 @@ mod tests {
             (Reply::Bye, "221 2.0.0 Bye"),
             (Reply::CommandTimeLimit, "421 4.4.2 mx.example.test Error: timeout exceeded"),
             (Reply::CommandLimit, "421 mx.example.test Service unavailable - try again later"),
+            (Reply::NonSmtpCommand, "521 5.7.0 Error: I can break rules, too. Goodbye."),
+            (Reply::Refused(None), "450 4.3.2 Service currently unavailable"),
+            (Reply::Refused(Some(Refusal::Veto)), "450 4.3.2 Service currently unavailable"),
+            (Reply::Refused(Some(Refusal::Denylisted)), "550 5.3.2 Service currently unavailable"),
+            (Reply::Refused(Some(Refusal::Pregreet)), "550 5.5.1 Protocol error"),
+            (Reply::Refused(Some(Refusal::DeepTest)), "550 5.5.1 Protocol error"),
+            (Reply::Helo, "250 mx.example.test"),
+            (Reply::HeloSyntax, "501 Syntax: HELO hostname"),
+            (Reply::EhloSyntax, "501 Syntax: EHLO hostname"),
+            (Reply::HeloFirst, "503 5.5.1 Error: send HELO/EHLO first"),
+            (Reply::SenderOk, "250 2.1.0 Ok"),
+            (Reply::MailSyntax, "501 5.5.4 Syntax: MAIL FROM:<address>"),
+            (Reply::NestedMail, "503 5.5.1 Error: nested MAIL command"),
+            (Reply::MailFirst, "503 5.5.1 Error: need MAIL command"),
+            (Reply::RcptSyntax, "501 5.5.4 Syntax: RCPT TO:<address>"),
+            (Reply::RcptFirst, "503 5.5.1 Error: need RCPT command"),
+            (Reply::DataSyntax, "501 5.5.4 Syntax: DATA"),
+            (Reply::MailFirstForChunks, "554 5.5.1 Error: need MAIL command"),
+            (Reply::BdatSyntax, "501 5.5.4 Syntax: BDAT count [LAST]"),
+            (Reply::NoRecipients, "554 5.5.1 Error: no valid recipients"),
+            (Reply::Ok, "250 2.0.0 Ok"),
+            (Reply::VrfySyntax, "501 5.5.4 Syntax: VRFY address"),
+            (Reply::VrfyDisabled, "502 5.5.1 VRFY command is disabled"),
+            (Reply::EtrnSyntax, "500 Syntax: ETRN domain"),
+            (Reply::NoQueue, "458 Unable to queue messages"),
+            (Reply::StarttlsSyntax, "501 Syntax: EHLO hostname"),
+            (Reply::NotImplemented, "502 5.5.1 Error: command not implemented"),
+            (Reply::NotRecognized, "502 5.5.2 Error: command not recognized"),
+            (
+                Reply::Ehlo,
+                "250-mx.example.test\r\n250-SIZE 10240000\r\n250-VRFY\r\n250-ETRN\r\n\
+                 250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250-DSN\r\n250-SMTPUTF8\r\n\
+                 250 CHUNKING",
+            ),
         ] {
             assert_eq!(text(reply, &policy), format!("{expected}\r\n"));
         }
+    }
+
+    #[test]
+    fn settings_that_change_texts() {
+        let mut policy = policy();
+        policy.engine.old_starttls_syntax = false;
+        assert_eq!(text(Reply::StarttlsSyntax, &policy), "501 5.5.4 Syntax: STARTTLS\r\n");
+        policy.engine.message_size_limit = 0;
+        policy.engine.announced = vec![Keyword::Size, Keyword::Dsn];
+        let two = "250-mx.example.test\r\n250-SIZE\r\n250 DSN\r\n";
+        assert_eq!(text(Reply::Ehlo, &policy), two);
+        policy.engine.announced.clear();
+        assert_eq!(text(Reply::Ehlo, &policy), "250 mx.example.test\r\n");
     }
 
     #[test]
@@ -115,5 +278,11 @@ mod tests {
         assert_eq!(text(Reply::ProtocolError, &policy), "421 4.5.1 Protocol error\r\n");
         assert_eq!(text(Reply::Denylisted, &policy), "421 4.3.2 Service currently unavailable\r\n");
         assert_eq!(text(Reply::Greeting, &policy), "220 mx.example.test ESMTP Postfix\r\n");
+        let missing = text(Reply::NotRecognized, &policy);
+        assert_eq!(missing, "402 4.5.2 Error: command not recognized\r\n");
+        assert_eq!(text(Reply::NoQueue, &policy), "458 Unable to queue messages\r\n");
+        assert_eq!(text(Reply::EtrnSyntax, &policy), "400 Syntax: ETRN domain\r\n");
+        let limit = "421 mx.example.test Service unavailable - try again later\r\n";
+        assert_eq!(text(Reply::CommandLimit, &policy), limit);
     }
 }

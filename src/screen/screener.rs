@@ -162,7 +162,7 @@ impl Screener {
 
     /// Lets a session go: the counterpart of its beginning in `connect`.
     pub(super) fn release(&mut self, turn: &mut Turn<'_>, id: SessionId, session: &Session) {
-        self.clients.leave(session.client.ip());
+        self.clients.leave(session.client.ip(), id);
         let stress = verdict::stress_after_end(&self.policy.limits, self.stress, self.sessions());
         if self.stress && !stress {
             turn.log(LogLine::LeavingStress(self.sessions()));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::event::Access;
 use super::policy::{Limits, Policy};
+use super::reply::Reply;
 use super::test_set::{Action, CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
 
 /// What became of one test in one session.
@@ -16,10 +17,28 @@ pub enum Outcome {
     Pending,
     /// Passed; counts until then.
     Passed(UnixTime),
-    /// Failed, and the action is to ignore that: due again next time.
+    /// An early test failed, and the action is to ignore that: due again next time.
     Ignored,
+    /// A deep test failed, and the action is to ignore that: counts as passed until then.
+    Excused(UnixTime),
     /// Failed.
     Failed,
+}
+
+impl Outcome {
+    /// Until when it counts as a pass, if it does.
+    pub fn pass(self) -> Option<UnixTime> {
+        match self {
+            Outcome::Passed(until) | Outcome::Excused(until) => Some(until),
+            Outcome::NotDue | Outcome::Pending | Outcome::Ignored | Outcome::Failed => None,
+        }
+    }
+
+    /// Whether a deep test still watches the client: until it has failed, and also after a
+    /// pass.
+    pub fn may_fail(self) -> bool {
+        matches!(self, Outcome::Pending | Outcome::Passed(_))
+    }
 }
 
 /// What became of all tests in one session.
@@ -31,9 +50,14 @@ impl Outcomes {
         Test::ALL.into_iter().filter(|test| self[*test] != Outcome::NotDue).collect()
     }
 
-    /// The tests that were passed.
+    /// The tests that were passed, or count as passed.
     pub fn passed(&self) -> TestSet {
-        Test::ALL.into_iter().filter(|test| matches!(self[*test], Outcome::Passed(_))).collect()
+        Test::ALL.into_iter().filter(|test| self[*test].pass().is_some()).collect()
+    }
+
+    /// Whether a test has failed and that was not ignored.
+    pub fn any_failed(&self) -> bool {
+        Test::ALL.into_iter().any(|test| self[test] == Outcome::Failed)
     }
 
     /// The tests that are due and not decided.
@@ -51,6 +75,14 @@ pub enum Refusal {
     Pregreet,
     /// It came to an address of ours that is not for newcomers.
     Veto,
+    /// It failed a deep test.
+    DeepTest,
+}
+
+/// The reason after main.cf: `postscreen_allowlist_interfaces` has spoken against a client.
+/// Unlike a failed test it does not take the place of an earlier reason.
+pub fn vetoed(refusal: Option<Refusal>) -> Refusal {
+    refusal.unwrap_or(Refusal::Veto)
 }
 
 /// Whether a connection is taken at all.
@@ -174,6 +206,74 @@ pub fn next_step(refusal: Option<Refusal>, outcomes: &Outcomes) -> NextStep {
     }
 }
 
+/// The tests of a client that enters the built-in SMTP engine. One that is refused anyway
+/// gets all deep tests, enabled or not: what they find belongs into the log.
+pub fn engine_tests(refusal: Option<Refusal>, outcomes: Outcomes) -> Outcomes {
+    PerTest::from_fn(|test| match outcomes[test] {
+        Outcome::NotDue if refusal.is_some() && !test.is_early() => Outcome::Pending,
+        outcome => outcome,
+    })
+}
+
+/// Whether a client gets the greeting of the engine. One that talked before its turn has
+/// had its chance, unless that was ignored.
+pub fn deserves_greeting(outcomes: &Outcomes) -> bool {
+    outcomes.pregreet != Outcome::Failed
+}
+
+/// What follows from the failure of a deep test.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AfterOffence {
+    /// Say this and close; the test has failed.
+    Drop(Reply),
+    /// The test has failed: go on, and refuse every recipient for this reason.
+    Enforce(Refusal),
+    /// The test has this outcome, and the session goes on.
+    Ignore(Outcome),
+}
+
+/// Applies main.cf: `postscreen_pipelining_action` and its like.
+pub fn after_offence(policy: &Policy, test: Test, now: UnixTime) -> AfterOffence {
+    match (policy.actions[test], test) {
+        (Action::Drop, Test::NonSmtpCommand) => AfterOffence::Drop(Reply::NonSmtpCommand),
+        (Action::Drop, _) => AfterOffence::Drop(Reply::ProtocolError),
+        (Action::Enforce, _) => AfterOffence::Enforce(Refusal::DeepTest),
+        (Action::Ignore, _) => {
+            AfterOffence::Ignore(Outcome::Excused(now.plus(excused_for(&policy.ttl))))
+        }
+    }
+}
+
+/// How long an ignored failure of a deep test counts as a pass: no longer than any test.
+fn excused_for(ttl: &PerTest<Duration>) -> Duration {
+    Test::ALL.into_iter().map(|test| ttl[test]).min().unwrap_or_default()
+}
+
+/// The deep tests are over when the client names a recipient, in whatever words; what was
+/// not failed until then is passed.
+pub fn after_recipient(policy: &Policy, outcomes: &Outcomes, now: UnixTime) -> Outcomes {
+    PerTest::from_fn(|test| match outcomes[test] {
+        Outcome::Pending if !test.is_early() => pass(now, policy.ttl[test]),
+        outcome => outcome,
+    })
+}
+
+/// The stamps of a client together with what an open session of it has passed, unless that
+/// session has failed in some way. Of two stamps the later one counts.
+pub fn with_passes(
+    refusal: Option<Refusal>,
+    outcomes: &Outcomes,
+    record: CacheRecord,
+) -> CacheRecord {
+    if refusal.is_some() || outcomes.any_failed() {
+        return record;
+    }
+    PerTest::from_fn(|test| match outcomes[test].pass() {
+        Some(until) => record[test].max(Expiry::Until(until)),
+        None => record[test],
+    })
+}
+
 /// Which word is logged about a client that has passed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pass {
@@ -205,192 +305,18 @@ pub fn conclude(
     was_new: bool,
     new_logged: bool,
 ) -> Conclusion {
-    let failed = Test::ALL.into_iter().any(|test| outcomes[test] == Outcome::Failed);
     let passed = outcomes.passed();
-    if refusal.is_some() || failed || passed.is_empty() {
+    if refusal.is_some() || outcomes.any_failed() || passed.is_empty() {
         return Conclusion { pass: None, record: None };
     }
     let word = if was_new && !new_logged { Pass::New } else { Pass::Old };
-    let record = PerTest::from_fn(|test| match (outcomes[test], record[test]) {
-        (Outcome::Passed(until), _) => Expiry::Until(until),
-        (_, Expiry::NeverPassed) if !enabled.contains(test) => Expiry::Disabled,
-        (_, expiry) => expiry,
+    let record = PerTest::from_fn(|test| match (outcomes[test].pass(), record[test]) {
+        (Some(until), _) => Expiry::Until(until),
+        (None, Expiry::NeverPassed) if !enabled.contains(test) => Expiry::Disabled,
+        (None, expiry) => expiry,
     });
     Conclusion { pass: (passed == outcomes.due()).then_some(word), record: Some(record) }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: UnixTime = UnixTime(1_800_000_000);
-    const LATER: UnixTime = UnixTime(1_800_086_400);
-
-    const OUTCOMES: [Outcome; 5] = [
-        Outcome::NotDue,
-        Outcome::Pending,
-        Outcome::Passed(LATER),
-        Outcome::Ignored,
-        Outcome::Failed,
-    ];
-    const REFUSALS: [Option<Refusal>; 4] =
-        [None, Some(Refusal::Denylisted), Some(Refusal::Pregreet), Some(Refusal::Veto)];
-
-    fn all_outcomes() -> impl Iterator<Item = Outcomes> {
-        (0..OUTCOMES.len().pow(5)).map(|number| {
-            let mut rest = number;
-            PerTest::from_fn(|_| {
-                let outcome = OUTCOMES[rest % OUTCOMES.len()];
-                rest /= OUTCOMES.len();
-                outcome
-            })
-        })
-    }
-
-    fn all_sets() -> impl Iterator<Item = TestSet> {
-        (0..32u32).map(|bits| {
-            Test::ALL
-                .into_iter()
-                .enumerate()
-                .filter(|(index, _)| bits & (1 << index) != 0)
-                .map(|(_, test)| test)
-                .collect()
-        })
-    }
-
-    #[test]
-    fn a_failed_client_is_neither_passed_nor_remembered() {
-        let record = CacheRecord::default();
-        for outcomes in all_outcomes() {
-            for refusal in REFUSALS {
-                let failed = Test::ALL.into_iter().any(|test| outcomes[test] == Outcome::Failed);
-                if refusal.is_none() && !failed {
-                    continue;
-                }
-                for (was_new, logged) in [(false, false), (true, false), (true, true)] {
-                    let end =
-                        conclude(refusal, &outcomes, &record, TestSet::EMPTY, was_new, logged);
-                    assert_eq!(end, Conclusion { pass: None, record: None }, "{outcomes:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn pass_is_logged_exactly_when_all_that_was_due_was_passed() {
-        for outcomes in all_outcomes() {
-            if Test::ALL.into_iter().any(|test| outcomes[test] == Outcome::Failed) {
-                continue;
-            }
-            let complete = Test::ALL
-                .into_iter()
-                .all(|test| matches!(outcomes[test], Outcome::NotDue | Outcome::Passed(_)));
-            let some = !outcomes.passed().is_empty();
-            let record = CacheRecord::default();
-            let end = conclude(None, &outcomes, &record, TestSet::EMPTY, true, false);
-            assert_eq!(end.pass, (complete && some).then_some(Pass::New), "{outcomes:?}");
-            assert_eq!(end.record.is_some(), some);
-            let again = conclude(None, &outcomes, &record, TestSet::EMPTY, true, true);
-            assert_eq!(again.pass, (complete && some).then_some(Pass::Old));
-            let old = conclude(None, &outcomes, &record, TestSet::EMPTY, false, false);
-            assert_eq!(old.pass, (complete && some).then_some(Pass::Old));
-        }
-    }
-
-    #[test]
-    fn only_passed_tests_change_their_stamps() {
-        let stamps =
-            [Expiry::NeverPassed, Expiry::Disabled, Expiry::Until(NOW), Expiry::Until(LATER)];
-        for enabled in all_sets() {
-            for stamp in stamps {
-                let record = PerTest::from_fn(|_| stamp);
-                for outcomes in all_outcomes() {
-                    let end = conclude(None, &outcomes, &record, enabled, true, false);
-                    let Some(stored) = end.record else { continue };
-                    for test in Test::ALL {
-                        let expected = match outcomes[test] {
-                            Outcome::Passed(until) => Expiry::Until(until),
-                            _ if stamp == Expiry::NeverPassed && !enabled.contains(test) => {
-                                Expiry::Disabled
-                            }
-                            _ => stamp,
-                        };
-                        assert_eq!(stored[test], expected);
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_test_that_is_off_is_never_due() {
-        for enabled in all_sets() {
-            for stamp in [Expiry::NeverPassed, Expiry::Disabled, Expiry::Until(NOW)] {
-                let record = PerTest::from_fn(|_| stamp);
-                for (now, valid) in [(NOW, stamp == Expiry::Until(NOW)), (LATER, false)] {
-                    let outcomes = select_tests(enabled, &record, now);
-                    let expected = if valid { TestSet::EMPTY } else { enabled };
-                    assert_eq!(outcomes.due(), expected);
-                    assert_eq!(outcomes.pending(), expected);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_stamp_is_valid_through_its_last_second() {
-        assert!(!Expiry::Until(NOW).is_due(NOW));
-        assert!(Expiry::Until(NOW).is_due(UnixTime(NOW.0 + 1)));
-    }
-
-    #[test]
-    fn nobody_with_a_refusal_or_a_deep_test_ahead_is_handed_off() {
-        for outcomes in all_outcomes() {
-            for refusal in REFUSALS {
-                let deep = Test::ALL
-                    .into_iter()
-                    .any(|test| !test.is_early() && outcomes[test] == Outcome::Pending);
-                let expected =
-                    if refusal.is_some() || deep { NextStep::Engine } else { NextStep::HandOff };
-                assert_eq!(next_step(refusal, &outcomes), expected);
-            }
-        }
-    }
-
-    #[test]
-    fn every_opinion_of_the_access_list() {
-        use Action::*;
-        for (access, action, expected) in [
-            (Access::Permit, Drop, Welcome::LetIn),
-            (Access::Permit, Enforce, Welcome::LetIn),
-            (Access::Permit, Ignore, Welcome::LetIn),
-            (Access::Reject, Drop, Welcome::TurnAway),
-            (Access::Reject, Enforce, Welcome::TestAndRefuse),
-            (Access::Reject, Ignore, Welcome::Test),
-            (Access::Undecided, Drop, Welcome::Test),
-            (Access::Undecided, Enforce, Welcome::Test),
-            (Access::Undecided, Ignore, Welcome::Test),
-        ] {
-            assert_eq!(welcome(access, action), expected);
-        }
-    }
-
-    #[test]
-    fn limits() {
-        let limits = Limits { per_client: Some(2), post_queue: 5, pre_queue: 10 };
-        assert_eq!(admission(&limits, 2, 4), Admission::Admitted);
-        assert_eq!(admission(&limits, 3, 5), Admission::TooManyConnections);
-        assert_eq!(admission(&limits, 2, 5), Admission::ServerPortsBusy);
-        let open = Limits { per_client: None, ..limits };
-        assert_eq!(admission(&open, 1000, 4), Admission::Admitted);
-        // Seen live: with a limit of 10 nine are screened, and the tenth is turned away.
-        assert!(may_screen(&limits, 9));
-        assert!(!may_screen(&limits, 10));
-        // Seen live at a limit of 10: stress mode from 9 sessions until 7 are left.
-        assert!(!stress_after_begin(&limits, false, 8));
-        assert!(stress_after_begin(&limits, false, 9));
-        assert!(stress_after_end(&limits, true, 8));
-        assert!(!stress_after_end(&limits, true, 7));
-        assert!(!stress_after_end(&limits, false, 9));
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use gatepost::screen::policy::{Limits, Policy, Stressed, Wording};
+use gatepost::screen::policy::{EngineRules, Limits, Policy, Stressed, Wording};
 use gatepost::screen::test_set::{Action, CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
 
 use crate::rng::Rng;
@@ -18,9 +18,8 @@ pub fn policy(rng: &mut Rng) -> Policy {
     if banner.is_some() {
         enabled = enabled.with(Test::Pregreet);
     }
-    // Nothing passes these tests yet, so every client that they are due for ends in the engine.
-    for test in [Test::Dnsbl, Test::Pipelining, Test::NonSmtpCommand, Test::BareNewline] {
-        if rng.chance(12) {
+    for test in [Test::Pipelining, Test::NonSmtpCommand, Test::BareNewline] {
+        if rng.chance(25) {
             enabled = enabled.with(test);
         }
     }
@@ -34,6 +33,12 @@ pub fn policy(rng: &mut Rng) -> Policy {
         greet_wait: Stressed { normal: rng.seconds(1, 8), stress: rng.seconds(1, 3) },
         command_time_limit: Stressed { normal: rng.seconds(5, 60), stress: rng.seconds(1, 10) },
         line_length_limit: rng.count(512, 2048),
+        engine: EngineRules {
+            command_count_limit: rng.count(1, 20),
+            helo_required: rng.chance(20),
+            smtputf8: rng.chance(80),
+            ..stock.engine
+        },
         limits: Limits {
             per_client: rng.chance(70).then(|| rng.count(1, 6)),
             post_queue: rng.count(5, 40),
@@ -78,15 +83,42 @@ pub fn record(rng: &mut Rng, wall: UnixTime) -> CacheRecord {
     })
 }
 
+/// What clients say.
+const LINES: [&[u8]; 24] = [
+    b"EHLO client.example\r\n",
+    b"EHLO client.example\r\n",
+    b"HELO client.example\r\n",
+    b"MAIL FROM:<>\r\n",
+    b"MAIL FROM:<a@client.example>\r\n",
+    b"mail from:<\"a b\"@client.example> SIZE=1\r\n",
+    b"RCPT TO:<x@example.test>\r\n",
+    b"RCPT TO:<y@example.test>\r\n",
+    b"RCPT TO:<@relay:z@example.test>\r\n",
+    b"rcpt to\r\n",
+    b"RSET\r\n",
+    b"NOOP\0 junk\r\n",
+    b"VRFY x\r\n",
+    b"ETRN x\r\n",
+    b"HELP\r\n",
+    b"\r\n",
+    b"NOOP\n",
+    b"EHLO client.example\n",
+    b"Subject: hello\r\n",
+    b"GET / HTTP/1.0\r\n",
+    b"STARTTLS\r\n",
+    b"DATA\r\n",
+    b"BDAT 6 LAST\r\nhello\n",
+    b"QUIT\r\n",
+];
+
 /// What a client says, in one or several pieces.
 pub fn words(rng: &mut Rng) -> Vec<u8> {
     match rng.between(0, 9) {
-        0..=2 => b"QUIT\r\n".to_vec(),
-        3 => b"QUIT\nMAIL FROM:<>\n".to_vec(),
-        4 | 5 => b"EHLO client.example\r\n".to_vec(),
-        6 => b"EHLO client.example\r\nMAIL FROM:<>\r\nRCPT TO:<x@example.test>\r\n".to_vec(),
-        7 => b"EHLO without end".to_vec(),
-        8 => vec![b'x'; rng.count(1, 4000)],
-        _ => (0..rng.count(1, 60)).map(|_| rng.next().to_le_bytes()[0]).collect(),
+        0 => b"QUIT\r\n".to_vec(),
+        1 => b"EHLO without end".to_vec(),
+        2 => vec![b'x'; rng.count(1, 4000)],
+        3 => (0..rng.count(1, 60)).map(|_| rng.next().to_le_bytes()[0]).collect(),
+        4 => b"EHLO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<x@example.test>\r\n".to_vec(),
+        _ => (0..rng.count(1, 12)).flat_map(|_| rng.pick(&LINES).to_vec()).collect(),
     }
 }

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use gatepost::screen::event::{Access, Cached, Now, Output, Watch};
 use gatepost::screen::reply::Reply;
 use gatepost::screen::session::SessionId;
-use gatepost::screen::test_set::{Action, CacheRecord, Expiry, Test, TestSet};
+use gatepost::screen::test_set::{Action, CacheRecord, Expiry, PerTest, Test, TestSet};
 
 use crate::laws::Laws;
 use crate::seen::{Seen, Word};
-use crate::witness::{Answers, Expected, Place, Pregreet, Witness, ensure};
+use crate::witness::{Answers, Expected, Fate, Place, Witness, ensure};
 
 impl Laws {
     /// The rules of a first contact, step by step.
@@ -37,8 +37,9 @@ impl Laws {
             wait: if self.stress { wait.stress } else { wait.normal },
             due: TestSet::EMPTY,
             was_new: false,
-            pregreet: Pregreet::NotDue,
+            fates: PerTest::default(),
             refused: false,
+            line: Vec::new(),
             place: Place::Waiting,
             watch: Watch::Nothing,
             deadline: None,
@@ -101,14 +102,25 @@ impl Laws {
                 }
             }
         };
+        let mut record = record;
         if !witness.refused {
             run.record = Some(record);
+            // What parallel sessions that failed nothing have passed counts at once.
+            let parallel =
+                self.sessions.values().filter(|other| other.client.ip() == witness.client.ip());
+            let screened =
+                parallel.filter(|other| matches!(other.place, Place::Waiting | Place::Engine));
+            for other in screened {
+                for test in Test::ALL {
+                    record[test] = record[test].max(other.pass(test).unwrap_or_default());
+                }
+            }
         }
         let valid = |test: Test| matches!(record[test], Expiry::Until(end) if now.wall <= end);
         witness.due = self.policy.enabled.iter().filter(|test| !valid(*test)).collect();
         witness.was_new = Test::ALL.into_iter().any(|test| record[test] == Expiry::NeverPassed);
-        if witness.due.contains(Test::Pregreet) {
-            witness.pregreet = Pregreet::Pending;
+        for test in witness.due.iter() {
+            witness.fates[test] = Fate::Pending;
         }
         if found && witness.due.is_empty() {
             self.tally.add("known");
@@ -125,7 +137,7 @@ impl Laws {
         if self.policy.limits.pre_queue > 0 && screening >= self.policy.limits.pre_queue {
             expected.turn_away(Some(Word::ScreeningPortsBusy), Reply::ScreeningPortsBusy);
         } else if witness.due.any_early() {
-            if witness.pregreet == Pregreet::Pending {
+            if witness.pregreet() == Fate::Pending {
                 expected.replies.push(Reply::Teaser);
             }
         } else {

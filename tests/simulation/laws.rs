@@ -11,11 +11,11 @@ use gatepost::screen::event::{HandOffResult, Input, Now, Output, Watch};
 use gatepost::screen::policy::Policy;
 use gatepost::screen::reply::Reply;
 use gatepost::screen::session::SessionId;
-use gatepost::screen::test_set::{Action, Expiry, PerTest, Test, TestSet};
+use gatepost::screen::test_set::{Action, Expiry, PerTest, Test};
 
 use crate::seen::{Seen, Word};
 use crate::tally::Tally;
-use crate::witness::{Answers, Expected, Place, Pregreet, Run, Witness, ensure, law_of_hand_off};
+use crate::witness::{Answers, Expected, Fate, Place, Run, Witness, ensure, law_of_hand_off};
 
 /// How long smtpd(8) may keep us waiting.
 const HAND_OFF_LIMIT: Duration = Duration::from_secs(100);
@@ -107,13 +107,13 @@ impl Laws {
         }
         let before = witness.place;
         match (before, input) {
-            (Place::Waiting, Input::Peeked { .. }) if witness.pregreet == Pregreet::Pending => {
+            (Place::Waiting, Input::Peeked { .. }) if witness.pregreet() == Fate::Pending => {
                 self.pregreet(&mut witness, &mut expected, now);
             }
             (Place::Waiting, Input::Deadline { .. }) => {
-                if witness.pregreet == Pregreet::Pending {
+                if witness.pregreet() == Fate::Pending {
                     let until = now.wall.plus(self.policy.ttl.pregreet);
-                    witness.pregreet = Pregreet::Passed(until);
+                    witness.fates.pregreet = Fate::Passed(until);
                 }
                 self.early_tests_over(&mut witness, &mut expected, now);
             }
@@ -126,17 +126,8 @@ impl Laws {
                 expected.replies.push(Reply::CommandTimeLimit);
                 self.end_here(&witness, &mut expected);
             }
-            (Place::Engine, Input::Received { .. }) => {
-                // What the engine answers is not our concern, but that it does.
-                let own = |word: &Word| *word == Word::LengthLimit;
-                expected.words.extend(seen.words.iter().copied().filter(own));
-                expected.replies.clone_from(&seen.replies);
-                let begins = |reply: &Reply| matches!(reply, Reply::Teaser | Reply::Greeting);
-                ensure(!seen.replies.iter().any(begins), || "greeted twice".into())?;
-                if seen.closed {
-                    ensure(!seen.replies.is_empty(), || "closed without a word".into())?;
-                    self.end_here(&witness, &mut expected);
-                }
+            (Place::Engine, Input::Received { data, .. }) => {
+                self.received(&mut witness, &mut expected, now, data, &seen)?;
             }
             (Place::HandingOff, Input::HandOff { result, .. }) => {
                 self.hand_off_result(&mut witness, &mut expected, now, *result);
@@ -165,19 +156,19 @@ impl Laws {
         match self.policy.actions.pregreet {
             Action::Drop => {
                 self.tally.add("pregreet drop");
-                witness.pregreet = Pregreet::Failed;
+                witness.fates.pregreet = Fate::Failed;
                 expected.replies.push(Reply::ProtocolError);
                 self.end_here(witness, expected);
             }
             Action::Enforce => {
                 self.tally.add("pregreet enforce");
-                witness.pregreet = Pregreet::Failed;
+                witness.fates.pregreet = Fate::Failed;
                 witness.refused = true;
                 self.early_tests_over(witness, expected, now);
             }
             Action::Ignore => {
                 self.tally.add("pregreet ignore");
-                witness.pregreet = Pregreet::Ignored;
+                witness.fates.pregreet = Fate::Ignored;
                 self.early_tests_over(witness, expected, now);
             }
         }
@@ -185,10 +176,16 @@ impl Laws {
 
     /// The engine for whoever is refused or has a deep test ahead, smtpd(8) for all others.
     pub fn early_tests_over(&mut self, witness: &mut Witness, expected: &mut Expected, now: Now) {
-        if witness.refused || witness.due.any_deep() {
+        let ahead = |test: &Test| !test.is_early() && witness.fates[*test] == Fate::Pending;
+        if witness.refused || Test::ALL.iter().any(ahead) {
             witness.place = Place::Engine;
-            if witness.pregreet != Pregreet::Failed {
+            if witness.pregreet() != Fate::Failed {
                 expected.replies.push(Reply::Greeting);
+            }
+            for test in Test::ALL.into_iter().filter(|test| !test.is_early()) {
+                if witness.refused && witness.fates[test] == Fate::NotDue {
+                    witness.fates[test] = Fate::Pending;
+                }
             }
         } else {
             self.conclude(witness, expected);
@@ -238,7 +235,7 @@ impl Laws {
             self.tally.add("sent away at the end");
             expected.replies.push(Reply::Unavailable);
             expected.closed = true;
-        } else if witness.pregreet == Pregreet::NotDue {
+        } else if witness.pregreet() == Fate::NotDue {
             expected.replies.push(reply);
             expected.closed = true;
         } else {
@@ -272,7 +269,7 @@ impl Laws {
     }
 
     /// The end of a session in our hands: conclusion and DISCONNECT.
-    fn end_here(&mut self, witness: &Witness, expected: &mut Expected) {
+    pub fn end_here(&mut self, witness: &Witness, expected: &mut Expected) {
         self.conclude(witness, expected);
         expected.words.push(Word::Disconnect);
         expected.closed = true;
@@ -281,12 +278,17 @@ impl Laws {
     /// PASS for who has passed all that was due, a record for who has passed something, and
     /// nothing for who has failed.
     fn conclude(&mut self, witness: &Witness, expected: &mut Expected) {
-        let Pregreet::Passed(until) = witness.pregreet else { return };
+        let passed =
+            |test: &Test| matches!(witness.fates[*test], Fate::Passed(_) | Fate::Excused(_));
         let Some(run) = self.runs.get_mut(&witness.client.ip()) else { return };
-        if witness.refused {
+        if witness.refused
+            || witness.fates == PerTest::default()
+            || Test::ALL.into_iter().any(|test| witness.fates[test] == Fate::Failed)
+            || !Test::ALL.iter().any(passed)
+        {
             return;
         }
-        if witness.due == TestSet::EMPTY.with(Test::Pregreet) {
+        if witness.due.iter().all(|test| passed(&test)) {
             if witness.was_new && !run.new_logged {
                 run.new_logged = true;
                 expected.words.push(Word::PassNew);
@@ -298,10 +300,10 @@ impl Laws {
             }
         }
         let old = run.record.unwrap_or_default();
-        let record = PerTest::from_fn(|test| match old[test] {
-            _ if test == Test::Pregreet => Expiry::Until(until),
-            Expiry::NeverPassed if !self.policy.enabled.contains(test) => Expiry::Disabled,
-            stamp => stamp,
+        let record = PerTest::from_fn(|test| match (witness.pass(test), old[test]) {
+            (Some(passed), _) => passed,
+            (None, Expiry::NeverPassed) if !self.policy.enabled.contains(test) => Expiry::Disabled,
+            (None, stamp) => stamp,
         });
         run.record = Some(record);
         expected.store = Some(record);
@@ -331,11 +333,7 @@ impl Laws {
         }
         if let Some(store) = &seen.store {
             self.tally.add("stored");
-            // Time may pass, and the clock jump, while the engine has the client.
-            let at_once = seen.handed_off;
-            let fresh =
-                matches!(store[Test::Pregreet], Expiry::Until(end) if end > now.wall || !at_once);
-            ensure(fresh && !witness.refused, || format!("{store:?} stored for {witness:?}"))?;
+            ensure(!witness.refused, || format!("{store:?} stored for {witness:?}"))?;
         }
         witness.watch = seen.watch.unwrap_or(witness.watch);
         if seen.handed_off {
@@ -345,8 +343,8 @@ impl Laws {
             return Ok(());
         }
         self.settle_deadline(&mut witness, &seen, now, moved)?;
-        let watch = match (witness.place, witness.pregreet) {
-            (Place::Waiting, Pregreet::Pending) => Watch::Peek,
+        let watch = match (witness.place, witness.pregreet()) {
+            (Place::Waiting, Fate::Pending) => Watch::Peek,
             (Place::Engine, _) => Watch::Read,
             _ => Watch::Nothing,
         };

@@ -15,11 +15,13 @@
 
 mod agenda;
 mod draw;
+mod engine;
 mod first_contact;
 mod laws;
 mod outside;
 mod rng;
 mod seen;
+mod splits;
 mod stock;
 mod tally;
 mod witness;
@@ -35,29 +37,38 @@ const SEEDS: u64 = 40;
 const CLIENTS: usize = 1500;
 
 /// What has to happen somewhere in the fixed seeds, or else they prove too little.
-const WANTED: [&str; 32] = [
+const WANTED: [&str; 41] = [
     "allowlisted",
     "back from smtpd",
+    "bare newline",
     "busy",
     "busy too long",
     "cannot connect",
     "cannot pass",
+    "count limit",
     "denylisted",
     "disconnect",
     "entering stress",
     "hand-off timeout",
     "handed off",
+    "excused",
     "hangup",
     "input for nobody",
     "input out of place",
     "known",
     "leaving stress",
     "length limit",
+    "no valid RCPT",
+    "non-SMTP command",
     "pass new",
     "pass old",
+    "pass taken back",
+    "passed at RCPT",
+    "pipelining",
     "pregreet drop",
     "pregreet enforce",
     "pregreet ignore",
+    "reject RCPT",
     "rides along",
     "screening ports busy",
     "second pass new",

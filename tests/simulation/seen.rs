@@ -7,7 +7,8 @@ use gatepost::screen::event::{Output, Watch};
 use gatepost::screen::logline::LogLine;
 use gatepost::screen::reply::Reply;
 use gatepost::screen::session::SessionId;
-use gatepost::screen::test_set::CacheRecord;
+use gatepost::screen::smtp::offence::Offence;
+use gatepost::screen::test_set::{CacheRecord, Test};
 
 /// A log line without its details.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +28,11 @@ pub enum Word {
     Hangup,
     TimeLimit,
     LengthLimit,
+    CountLimit,
+    /// A deep test has failed.
+    Offence(Test),
+    RejectRcpt,
+    NoValidRcpt,
     CannotConnect,
     CannotPass,
     HandOffTimeout,
@@ -52,6 +58,12 @@ impl Word {
             Word::Hangup => "hangup",
             Word::TimeLimit => "time limit",
             Word::LengthLimit => "length limit",
+            Word::CountLimit => "count limit",
+            Word::Offence(Test::Pipelining) => "pipelining",
+            Word::Offence(Test::NonSmtpCommand) => "non-SMTP command",
+            Word::Offence(_) => "bare newline",
+            Word::RejectRcpt => "reject RCPT",
+            Word::NoValidRcpt => "no valid RCPT",
             Word::CannotConnect => "cannot connect",
             Word::CannotPass => "cannot pass",
             Word::HandOffTimeout => "hand-off timeout",
@@ -134,6 +146,17 @@ impl Seen {
             LogLine::Hangup { client: about, .. } => (Word::Hangup, *about),
             LogLine::CommandTimeLimit(about, _) => (Word::TimeLimit, *about),
             LogLine::CommandLengthLimit(about, _) => (Word::LengthLimit, *about),
+            LogLine::CommandCountLimit(about, _) => (Word::CountLimit, *about),
+            LogLine::Offence(about, offence) => {
+                let test = match offence {
+                    Offence::BareNewline { .. } => Test::BareNewline,
+                    Offence::NonSmtpCommand { .. } => Test::NonSmtpCommand,
+                    Offence::Pipelining { .. } => Test::Pipelining,
+                };
+                (Word::Offence(test), *about)
+            }
+            LogLine::RejectRcpt { client: about, .. } => (Word::RejectRcpt, *about),
+            LogLine::NoValidRcpt(about, _) => (Word::NoValidRcpt, *about),
             LogLine::TooManyConnections(about) => (Word::TooManyConnections, *about),
             LogLine::ServerPortsBusy(about) => (Word::ServerPortsBusy, *about),
             LogLine::ScreeningPortsBusy(about) => (Word::ScreeningPortsBusy, *about),

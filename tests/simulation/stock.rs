@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use gatepost::screen::policy::{Limits, Policy, Stressed, Wording};
+use gatepost::screen::policy::{AddressFormat, EngineRules, Limits, Policy, Stressed, Wording};
+use gatepost::screen::smtp::forbidden::{Forbidden, Pattern};
+use gatepost::screen::smtp::keyword::Keyword;
 use gatepost::screen::test_set::{Action, PerTest, Test, TestSet};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -37,10 +39,28 @@ pub fn policy() -> Policy {
             stress: Duration::from_secs(10),
         },
         line_length_limit: 2048,
+        engine: EngineRules {
+            command_count_limit: 20,
+            helo_required: false,
+            vrfy_disabled: false,
+            announced: Keyword::ALL.to_vec(),
+            message_size_limit: 10_240_000,
+            smtputf8: true,
+            forbidden: forbidden(),
+            address_format: AddressFormat::External,
+            old_starttls_syntax: true,
+        },
         limits: Limits { per_client: Some(50), post_queue: 100, pre_queue: 100 },
         soft_bounce: false,
         wording: Wording::Respectful,
         delay_resolution: 2,
         smtpd_service: "smtpd".into(),
     }
+}
+
+/// `CONNECT GET POST regexp:{{/^[^A-Z]/ Bogus}}`
+fn forbidden() -> Vec<Forbidden> {
+    let words = ["CONNECT", "GET", "POST"].map(|word| Pattern::Word(word.into()));
+    let patterns = words.into_iter().chain([Pattern::NoLetterFirst]);
+    patterns.map(|pattern| Forbidden { pattern, except: false }).collect()
 }

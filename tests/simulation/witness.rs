@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use gatepost::screen::event::{Access, Cached, Now, Watch};
 use gatepost::screen::reply::Reply;
-use gatepost::screen::test_set::{CacheRecord, TestSet, UnixTime};
+use gatepost::screen::test_set::{CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
 
 use crate::seen::Word;
 
@@ -28,13 +28,16 @@ pub enum Place {
     Pausing,
 }
 
-/// What became of the pregreet test.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Pregreet {
+/// What became of a test.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Fate {
+    #[default]
     NotDue,
     Pending,
     Passed(UnixTime),
     Ignored,
+    /// A deep test that failed, which was ignored: as good as passed for a while.
+    Excused(UnixTime),
     Failed,
 }
 
@@ -48,9 +51,12 @@ pub struct Witness {
     pub wait: Duration,
     pub due: TestSet,
     pub was_new: bool,
-    pub pregreet: Pregreet,
-    /// It must not be handed off: denylisted, vetoed, or a pregreeter.
+    /// What became of each test.
+    pub fates: PerTest<Fate>,
+    /// It must not be handed off: denylisted, vetoed, or it has failed a test.
     pub refused: bool,
+    /// What it has said in the engine since its last complete line.
+    pub line: Vec<u8>,
     pub place: Place,
     pub watch: Watch,
     pub deadline: Option<Instant>,
@@ -58,6 +64,23 @@ pub struct Witness {
     pub handed: Instant,
     /// It is back from smtpd(8), and so no longer subject to the limit of its entry.
     pub returned: bool,
+}
+
+impl Witness {
+    /// Until when a test counts as passed in this session, if it is a good one.
+    pub fn pass(&self, test: Test) -> Option<Expiry> {
+        match self.fates[test] {
+            Fate::Passed(until) | Fate::Excused(until) if !self.refused => {
+                Some(Expiry::Until(until))
+            }
+            _ => None,
+        }
+    }
+
+    /// What became of the pregreet test.
+    pub fn pregreet(&self) -> Fate {
+        self.fates.pregreet
+    }
 }
 
 /// What the open sessions of an address share.
@@ -96,9 +119,9 @@ pub fn ensure(holds: bool, law: impl FnOnce() -> String) -> Result<(), String> {
 /// Whom smtpd(8) may see, and when.
 pub fn law_of_hand_off(witness: &Witness, now: Now) -> Result<(), String> {
     ensure(!witness.refused, || format!("refused, yet handed off: {witness:?}"))?;
-    ensure(witness.pregreet != Pregreet::Failed, || format!("dropped: {witness:?}"))?;
+    ensure(witness.pregreet() != Fate::Failed, || format!("dropped: {witness:?}"))?;
     ensure(witness.watch == Watch::Nothing, || format!("still looked at: {witness:?}"))?;
-    let polite = matches!(witness.pregreet, Pregreet::Pending | Pregreet::Passed(_));
+    let polite = matches!(witness.pregreet(), Fate::Pending | Fate::Passed(_));
     let waited = now.mono - witness.began;
     ensure(!polite || waited >= witness.wait, || format!("only {waited:?}: {witness:?}"))
 }

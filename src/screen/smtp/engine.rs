@@ -1,69 +1,240 @@
 //! The dummy SMTP server that ends the visits of clients that are not handed off.
 //!
-//! It knows one rule so far: the first command decides. QUIT gets its due, anything else
-//! the reply that the session was given as its last word.
+//! It follows the rules of order and syntax far enough to learn helo, sender and recipients;
+//! it accepts no recipient, and so never sees a message.
 
+use super::command::{Command, LastCommand, Verb};
+use super::keyword::Keyword;
 use super::line::{LineReader, Piece};
+use super::offence::{self, Offence};
+use crate::screen::policy::EngineRules;
 use crate::screen::reply::Reply;
+use crate::screen::test_set::Test;
+use crate::screen::verdict::Refusal;
 
-/// The state of one dialogue.
-#[derive(Debug)]
+/// The state of one dialogue. All it keeps of what the client sent is bounded by main.cf:
+/// `line_length_limit`.
+#[derive(Debug, Default)]
 pub struct Engine {
     reader: LineReader,
-    last_word: Reply,
+    talk: Talk,
+    /// What every command but QUIT gets, if there is nothing to talk about.
+    last_word: Option<Reply>,
 }
 
-/// What a client's input amounted to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Reaction {
-    /// Nothing yet: the line is not complete.
-    Wait,
-    /// Send this and close.
-    End(Reply),
-    /// The line is longer than the limit.
-    TooLong,
+/// What the client has said so far.
+#[derive(Debug, Default)]
+struct Talk {
+    helo: Option<Box<[u8]>>,
+    /// EHLO was used; HELO does not change that.
+    esmtp: bool,
+    /// MAIL was accepted.
+    sender: Option<Box<[u8]>>,
+    /// How many lines have come.
+    lines: usize,
+    last: LastCommand,
+}
+
+/// What the engine says to a line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// What is to be logged about it.
+    pub note: Option<Note>,
+    /// What the client is told.
+    pub reply: Reply,
+    /// The connection is closed after the reply.
+    pub ends: bool,
+}
+
+/// An event that is worth a log line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Note {
+    /// A recipient is refused.
+    Recipient(Envelope),
+    /// DATA, although no recipient was accepted.
+    Data,
+    /// BDAT, although no recipient was accepted.
+    Bdat,
+    /// main.cf: `postscreen_command_count_limit`; the line before.
+    TooManyCommands(LastCommand),
+}
+
+/// What the client told of itself and its message, without quotes and brackets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Envelope {
+    /// The argument of MAIL.
+    pub sender: Box<[u8]>,
+    /// The argument of RCPT.
+    pub recipient: Box<[u8]>,
+    /// The argument of HELO or EHLO; empty without.
+    pub helo: Box<[u8]>,
+    /// EHLO was used.
+    pub esmtp: bool,
+}
+
+impl Answer {
+    fn go_on(reply: Reply) -> Answer {
+        Answer { note: None, reply, ends: false }
+    }
+
+    fn end(reply: Reply) -> Answer {
+        Answer { note: None, reply, ends: true }
+    }
 }
 
 impl Engine {
     /// An engine that answers the first command, unless it is QUIT, with `last_word`.
-    pub fn new(last_word: Reply) -> Engine {
-        Engine { reader: LineReader::default(), last_word }
+    pub fn with_last_word(last_word: Reply) -> Engine {
+        Engine { last_word: Some(last_word), ..Engine::default() }
     }
 
-    /// Takes input; `limit` is main.cf: `line_length_limit`, bytes.
-    pub fn receive(&mut self, mut input: &[u8], limit: usize) -> Reaction {
-        match self.reader.feed(&mut input, limit) {
-            Piece::Incomplete => Reaction::Wait,
-            Piece::TooLong => Reaction::TooLong,
-            Piece::Line if is_quit(self.reader.line()) => Reaction::End(Reply::Bye),
-            Piece::Line => Reaction::End(self.last_word),
+    /// Takes input up to the end of a line; `limit` is main.cf: `line_length_limit`, bytes.
+    pub fn read(&mut self, input: &mut &[u8], limit: usize) -> Piece {
+        self.reader.feed(input, limit)
+    }
+
+    /// The last line that was answered.
+    pub fn last(&self) -> LastCommand {
+        self.talk.last
+    }
+
+    /// Puts the line that was read to a deep test; `unread` has arrived behind it.
+    pub fn offence(&self, test: Test, unread: &[u8], rules: &EngineRules) -> Option<Offence> {
+        offence::find(test, self.reader.line(), self.talk.last, unread, rules)
+    }
+
+    /// Whether the line that was read is a RCPT command, right or wrong.
+    pub fn names_recipient(&self) -> bool {
+        Command::parse(self.reader.line().text()).verb == Some(Verb::Rcpt)
+    }
+
+    /// Answers the line that was read.
+    pub fn answer(&mut self, rules: &EngineRules, refusal: Option<Refusal>) -> Answer {
+        let command = Command::parse(self.reader.line().text());
+        let before = std::mem::replace(&mut self.talk.last, command.verb.into());
+        self.talk.lines = self.talk.lines.saturating_add(1);
+        match (command.verb, self.last_word) {
+            (Some(Verb::Quit), _) => Answer::end(Reply::Bye),
+            (_, Some(last_word)) => Answer::end(last_word),
+            _ if self.talk.lines > rules.command_count_limit => Answer {
+                note: Some(Note::TooManyCommands(before)),
+                ..Answer::end(Reply::CommandLimit)
+            },
+            (Some(Verb::Data), _) => {
+                Answer { note: Some(Note::Data), ..Answer::end(self.talk.data(&command)) }
+            }
+            (Some(Verb::Bdat), _) => {
+                Answer { note: Some(Note::Bdat), ..Answer::end(self.talk.bdat(&command, rules)) }
+            }
+            (Some(Verb::Rcpt), _) => self.talk.rcpt(&command, refusal),
+            (verb, _) => Answer::go_on(match verb {
+                Some(Verb::Helo) => self.talk.helo(&command),
+                Some(Verb::Ehlo) => self.talk.ehlo(&command),
+                Some(Verb::Starttls) if command.argument().is_some() => Reply::StarttlsSyntax,
+                Some(Verb::Starttls) => Reply::NotImplemented,
+                Some(Verb::Mail) => self.talk.mail(&command, rules),
+                Some(Verb::Rset) => self.talk.rset(),
+                Some(Verb::Noop) => Reply::Ok,
+                Some(Verb::Vrfy) => vrfy(&command, rules, refusal),
+                Some(Verb::Etrn) => self.talk.etrn(&command, rules),
+                _ => Reply::NotRecognized,
+            }),
         }
     }
 }
 
-/// RFC 5321 4.1.1.10. The command word ends at a blank, and its arguments do not matter.
-fn is_quit(line: &[u8]) -> bool {
-    let line = line.trim_ascii_start();
-    let word = line.split(|byte| *byte == b' ').next().unwrap_or_default();
-    word.eq_ignore_ascii_case(b"QUIT")
+impl Talk {
+    fn helo(&mut self, command: &Command<'_>) -> Reply {
+        let Some(name) = command.argument() else { return Reply::HeloSyntax };
+        self.helo = Some(name.into());
+        self.sender = None;
+        Reply::Helo
+    }
+
+    fn ehlo(&mut self, command: &Command<'_>) -> Reply {
+        let Some(name) = command.argument() else { return Reply::EhloSyntax };
+        self.helo = Some(name.into());
+        self.sender = None;
+        self.esmtp = true;
+        Reply::Ehlo
+    }
+
+    fn misses_helo(&self, rules: &EngineRules) -> bool {
+        rules.helo_required && self.helo.is_none()
+    }
+
+    fn mail(&mut self, command: &Command<'_>, rules: &EngineRules) -> Reply {
+        if self.misses_helo(rules) {
+            return Reply::HeloFirst;
+        }
+        if self.sender.is_some() {
+            return Reply::NestedMail;
+        }
+        let Some(sender) = command.address() else { return Reply::MailSyntax };
+        self.sender = Some(sender.into());
+        Reply::SenderOk
+    }
+
+    fn rcpt(&self, command: &Command<'_>, refusal: Option<Refusal>) -> Answer {
+        let Some(sender) = &self.sender else { return Answer::go_on(Reply::MailFirst) };
+        let Some(recipient) = command.address() else {
+            return Answer::go_on(Reply::RcptSyntax);
+        };
+        let envelope = Envelope {
+            sender: sender.clone(),
+            recipient: recipient.into(),
+            helo: self.helo.clone().unwrap_or_default(),
+            esmtp: self.esmtp,
+        };
+        let note = Some(Note::Recipient(envelope));
+        Answer { note, ..Answer::go_on(Reply::Refused(refusal)) }
+    }
+
+    fn data(&self, command: &Command<'_>) -> Reply {
+        match (command.argument(), &self.sender) {
+            (Some(_), _) => Reply::DataSyntax,
+            (None, None) => Reply::RcptFirst,
+            (None, Some(_)) => Reply::NoRecipients,
+        }
+    }
+
+    fn bdat(&self, command: &Command<'_>, rules: &EngineRules) -> Reply {
+        // What is kept from a client is only settled when it asks what there is.
+        if self.esmtp && !rules.announced.contains(&Keyword::Chunking) {
+            return Reply::NotImplemented;
+        }
+        match (command.argument(), &self.sender) {
+            (None, _) => Reply::BdatSyntax,
+            (Some(_), None) => Reply::MailFirstForChunks,
+            (Some(_), Some(_)) => Reply::NoRecipients,
+        }
+    }
+
+    fn rset(&mut self) -> Reply {
+        self.sender = None;
+        Reply::Ok
+    }
+
+    fn etrn(&self, command: &Command<'_>, rules: &EngineRules) -> Reply {
+        if self.misses_helo(rules) {
+            Reply::HeloFirst
+        } else if command.argument().is_none() {
+            Reply::EtrnSyntax
+        } else {
+            Reply::NoQueue
+        }
+    }
+}
+
+fn vrfy(command: &Command<'_>, rules: &EngineRules, refusal: Option<Refusal>) -> Reply {
+    if command.argument().is_none() {
+        Reply::VrfySyntax
+    } else if rules.vrfy_disabled {
+        Reply::VrfyDisabled
+    } else {
+        Reply::Refused(refusal)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_command_decides() {
-        for (input, expected) in [
-            (&b"QUIT\r\n"[..], Reaction::End(Reply::Bye)),
-            (b"  quit now\n", Reaction::End(Reply::Bye)),
-            (b"QUITE\r\n", Reaction::End(Reply::NoResources)),
-            (b"EHLO c.example\r\n", Reaction::End(Reply::NoResources)),
-            (b"\r\n", Reaction::End(Reply::NoResources)),
-            (b"EHLO", Reaction::Wait),
-            (&[b'x'; 600], Reaction::TooLong),
-        ] {
-            assert_eq!(Engine::new(Reply::NoResources).receive(input, 512), expected);
-        }
-    }
-}
+mod tests;

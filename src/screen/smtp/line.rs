@@ -20,6 +20,22 @@ pub enum Piece {
     TooLong,
 }
 
+/// A complete line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Line<'a> {
+    /// The bytes without the line end.
+    pub bytes: &'a [u8],
+    /// The line ends in LF alone, not in CR LF.
+    pub bare_newline: bool,
+}
+
+impl<'a> Line<'a> {
+    /// The part that counts as a command: a NUL ends it.
+    pub fn text(self) -> &'a [u8] {
+        self.bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+}
+
 impl LineReader {
     /// Takes input up to the end of a line. `input` is left with what follows.
     ///
@@ -41,10 +57,13 @@ impl LineReader {
         Piece::Incomplete
     }
 
-    /// The line that is complete, without its line end: CR LF, or LF alone.
-    pub fn line(&self) -> &[u8] {
-        let line = self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer);
-        line.strip_suffix(b"\r").unwrap_or(line)
+    /// The line that is complete.
+    pub fn line(&self) -> Line<'_> {
+        let bytes = self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer);
+        match bytes.strip_suffix(b"\r") {
+            Some(bytes) => Line { bytes, bare_newline: false },
+            None => Line { bytes, bare_newline: true },
+        }
     }
 }
 
@@ -58,7 +77,7 @@ mod tests {
             let mut input = *piece;
             loop {
                 match reader.feed(&mut input, limit) {
-                    Piece::Line => lines.push(reader.line().to_vec()),
+                    Piece::Line => lines.push(reader.line().bytes.to_vec()),
                     Piece::Incomplete => break,
                     Piece::TooLong => return (lines, true),
                 }
@@ -71,6 +90,18 @@ mod tests {
     fn line_ends() {
         let (seen, _) = lines(&[b"a\r\nb\n\r\n\nc\r\r\nrest"], 512);
         assert_eq!(seen, [&b"a"[..], b"b", b"", b"", b"c\r"]);
+        for (line, bare) in [(&b"a\r\n"[..], false), (b"a\n", true), (b"a\rb\n", true)] {
+            let mut reader = LineReader::default();
+            assert_eq!(reader.feed(&mut &*line, 512), Piece::Line);
+            assert_eq!(reader.line().bare_newline, bare);
+        }
+    }
+
+    #[test]
+    fn a_nul_ends_the_command_but_not_the_line() {
+        let line = Line { bytes: b"NOOP\0 junk", bare_newline: false };
+        assert_eq!(line.text(), b"NOOP");
+        assert_eq!(Line { bytes: b"\0", bare_newline: false }.text(), b"");
     }
 
     #[test]

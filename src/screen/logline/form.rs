@@ -1,0 +1,99 @@
+//! How addresses, time spans and what clients sent look in the log.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Client bytes in printable form: C escapes, and octal for what has none.
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        for byte in self.0 {
+            match byte {
+                b'\\' => f.write_str("\\\\")?,
+                0x07 => f.write_str("\\a")?,
+                0x08 => f.write_str("\\b")?,
+                0x0c => f.write_str("\\f")?,
+                b'\n' => f.write_str("\\n")?,
+                b'\r' => f.write_str("\\r")?,
+                b'\t' => f.write_str("\\t")?,
+                0x0b => f.write_str("\\v")?,
+                0x20..=0x7e => f.write_char(char::from(*byte))?,
+                _ => write!(f, "\\{byte:03o}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A time span with two significant digits, the way Postfix logs delays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Elapsed {
+    /// The span.
+    pub span: Duration,
+    /// main.cf: `delay_logging_resolution_limit`, the most digits after the decimal point,
+    /// 0..=6.
+    pub digits: u8,
+}
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SECOND: u128 = 1_000_000;
+        let micros = self.span.as_micros();
+        let finest = 10u128.pow(6 - u32::from(self.digits.min(6)));
+        let step = if finest == SECOND || micros >= 10 * SECOND {
+            SECOND
+        } else if micros >= SECOND {
+            SECOND / 10
+        } else {
+            let mut step = finest;
+            while micros >= 100 * step {
+                step *= 10;
+            }
+            step
+        };
+        let rounded = micros + step / 2;
+        write!(f, "{}", rounded / SECOND)?;
+        let mut rest = rounded % SECOND;
+        let mut unit = SECOND / 10;
+        while rest >= step {
+            if unit == SECOND / 10 {
+                f.write_str(".")?;
+            }
+            write!(f, "{}", rest / unit)?;
+            rest %= unit;
+            unit /= 10;
+        }
+        Ok(())
+    }
+}
+
+/// Client bytes as they are, but for what is not printable or not UTF-8: a `?` for each
+/// such byte. The log itself decides whether it takes UTF-8.
+pub struct Shown<'a>(pub &'a [u8]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        for chunk in self.0.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                f.write_char(if character.is_ascii_control() { '?' } else { character })?;
+            }
+            for _ in chunk.invalid() {
+                f.write_char('?')?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One end of a connection as `[address]:port`, IPv6 in the compressed lower-case form.
+pub struct End<'a>(pub &'a SocketAddr);
+
+impl fmt::Display for End<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}]:{}", self.0.ip(), self.0.port())
+    }
+}

@@ -1,0 +1,197 @@
+use super::*;
+use crate::screen::testing::policy;
+
+/// Says lines one by one; the replies, and whether the last one ended the session.
+fn say(engine: &mut Engine, rules: &EngineRules, lines: &[&str]) -> (Vec<Reply>, bool) {
+    let (mut replies, mut ends) = (Vec::new(), false);
+    for line in lines {
+        assert!(!ends, "{line} comes too late");
+        let text = format!("{line}\r\n");
+        assert_eq!(engine.read(&mut text.as_bytes(), 2048), Piece::Line);
+        let answer = engine.answer(rules, None);
+        replies.push(answer.reply);
+        ends = answer.ends;
+    }
+    (replies, ends)
+}
+
+fn replies(lines: &[&str]) -> Vec<Reply> {
+    say(&mut Engine::default(), &policy().engine, lines).0
+}
+
+const REFUSED: Reply = Reply::Refused(None);
+
+#[test]
+fn order() {
+    assert_eq!(
+        replies(&[
+            "RCPT TO:<b@d>",
+            "MAIL FROM:<a@c>",
+            "MAIL FROM:<c@c>",
+            "RSET",
+            "RCPT TO:<b@d>",
+            "MAIL FROM:<c@c>",
+            "HELO x",
+            "RCPT TO:<b@d>",
+            "MAIL FROM:<d@c>",
+            "EHLO x",
+            "RCPT TO:<b@d>",
+            "MAIL FROM:<d@c>",
+            "RCPT TO:<b@d>",
+        ]),
+        [
+            Reply::MailFirst,
+            Reply::SenderOk,
+            Reply::NestedMail,
+            Reply::Ok,
+            Reply::MailFirst,
+            Reply::SenderOk,
+            Reply::Helo,
+            Reply::MailFirst,
+            Reply::SenderOk,
+            Reply::Ehlo,
+            Reply::MailFirst,
+            Reply::SenderOk,
+            REFUSED,
+        ]
+    );
+}
+
+/// A failed HELO keeps the sender, as the recordings show.
+#[test]
+fn missing_arguments() {
+    assert_eq!(
+        replies(&["HELO", "EHLO ", "MAIL", "MAIL FROM <x>", "RCPT", "VRFY", "ETRN"]),
+        [
+            Reply::HeloSyntax,
+            Reply::EhloSyntax,
+            Reply::MailSyntax,
+            Reply::MailSyntax,
+            Reply::MailFirst,
+            Reply::VrfySyntax,
+            Reply::EtrnSyntax,
+        ]
+    );
+    assert_eq!(
+        replies(&["MAIL FROM:", "RCPT", "RCPT TO", "HELO", "RCPT TO:"]),
+        [Reply::SenderOk, Reply::RcptSyntax, Reply::RcptSyntax, Reply::HeloSyntax, REFUSED]
+    );
+}
+
+#[test]
+fn other_commands() {
+    assert_eq!(
+        replies(&[
+            "NOOP a b",
+            "VRFY b",
+            "ETRN x",
+            "AUTH PLAIN x",
+            "XCLIENT NAME=x",
+            "HELP",
+            "",
+            "STARTTLS",
+            "STARTTLS x",
+        ]),
+        [
+            Reply::Ok,
+            REFUSED,
+            Reply::NoQueue,
+            Reply::NotRecognized,
+            Reply::NotRecognized,
+            Reply::NotRecognized,
+            Reply::NotRecognized,
+            Reply::NotImplemented,
+            Reply::StarttlsSyntax,
+        ]
+    );
+}
+
+#[test]
+fn what_ends_the_session() {
+    for (lines, expected) in [
+        (&["QUIT now"][..], Reply::Bye),
+        (&["DATA"], Reply::RcptFirst),
+        (&["MAIL FROM:<>", "DATA now"], Reply::DataSyntax),
+        (&["MAIL FROM:<>", "DATA"], Reply::NoRecipients),
+        (&["BDAT 10"], Reply::MailFirstForChunks),
+        (&["MAIL FROM:<>", "BDAT"], Reply::BdatSyntax),
+        (&["MAIL FROM:<>", "BDAT 10 LAST"], Reply::NoRecipients),
+    ] {
+        let (replies, ends) = say(&mut Engine::default(), &policy().engine, lines);
+        assert_eq!((replies.last(), ends), (Some(&expected), true), "{lines:?}");
+    }
+}
+
+#[test]
+fn settings_that_change_replies() {
+    let rules = EngineRules {
+        helo_required: true,
+        vrfy_disabled: true,
+        announced: vec![Keyword::Size],
+        ..policy().engine
+    };
+    let lines = ["MAIL FROM:<a>", "ETRN x", "VRFY x", "EHLO x", "MAIL FROM:<a>", "BDAT 4 LAST"];
+    assert_eq!(
+        say(&mut Engine::default(), &rules, &lines).0,
+        [
+            Reply::HeloFirst,
+            Reply::HeloFirst,
+            Reply::VrfyDisabled,
+            Reply::Ehlo,
+            Reply::SenderOk,
+            Reply::NotImplemented,
+        ]
+    );
+    // Before EHLO nothing is known of discarded keywords.
+    let chunks = say(&mut Engine::default(), &rules, &["HELO x", "BDAT 4 LAST"]);
+    assert_eq!(chunks.0, [Reply::Helo, Reply::MailFirstForChunks]);
+}
+
+#[test]
+fn the_line_behind_the_limit_ends_it_unless_it_is_quit() {
+    let rules = EngineRules { command_count_limit: 3, ..policy().engine };
+    let mut engine = Engine::default();
+    let chatter = ["EHLO x", "", "XYZZY"];
+    assert!(!say(&mut engine, &rules, &chatter).1);
+    assert_eq!(engine.read(&mut &b"NOOP\r\n"[..], 512), Piece::Line);
+    let note = Some(Note::TooManyCommands(LastCommand::Unimplemented));
+    let end = Answer { note, reply: Reply::CommandLimit, ends: true };
+    assert_eq!(engine.answer(&rules, None), end);
+    let mut engine = Engine::default();
+    let leaving = say(&mut engine, &rules, &["NOOP", "NOOP", "NOOP", "QUIT"]);
+    assert_eq!(leaving.0.last(), Some(&Reply::Bye));
+}
+
+#[test]
+fn who_has_been_sent_back_hears_one_thing() {
+    for (line, expected) in [
+        ("QUIT", Reply::Bye),
+        ("  quit now", Reply::Bye),
+        ("QUITE", Reply::NoResources),
+        ("EHLO c.example", Reply::NoResources),
+        ("", Reply::NoResources),
+    ] {
+        let mut engine = Engine::with_last_word(Reply::NoResources);
+        assert_eq!(say(&mut engine, &policy().engine, &[line]), (vec![expected], true));
+    }
+}
+
+#[test]
+fn the_envelope_of_a_refused_recipient() {
+    let rules = policy().engine;
+    let mut engine = Engine::default();
+    say(&mut engine, &rules, &["EHLO x", "HELO a b", "MAIL FROM:<\"a b\"@c> SIZE=1"]);
+    assert_eq!(engine.read(&mut &b"rcpt to:<x@d>\r\n"[..], 512), Piece::Line);
+    assert!(engine.names_recipient());
+    let envelope = Envelope {
+        sender: (*b"a b@c").into(),
+        recipient: (*b"x@d").into(),
+        helo: (*b"a").into(),
+        esmtp: true,
+    };
+    let refusal = Some(Refusal::Pregreet);
+    let reply = Reply::Refused(refusal);
+    let expected = Answer { note: Some(Note::Recipient(envelope)), reply, ends: false };
+    assert_eq!(engine.answer(&rules, refusal), expected);
+    assert_eq!(engine.last(), LastCommand::Known(Verb::Rcpt));
+}

@@ -1,0 +1,81 @@
+//! The service extensions that EHLO can announce.
+
+/// A keyword of the EHLO reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keyword {
+    /// RFC 1870.
+    Size,
+    /// RFC 5321.
+    Vrfy,
+    /// RFC 1985.
+    Etrn,
+    /// RFC 2034.
+    EnhancedStatusCodes,
+    /// RFC 6152.
+    EightBitMime,
+    /// RFC 3461.
+    Dsn,
+    /// RFC 6531.
+    Smtputf8,
+    /// RFC 3030.
+    Chunking,
+}
+
+impl Keyword {
+    /// All keywords, in the order in which they are announced.
+    pub const ALL: [Keyword; 8] = [
+        Keyword::Size,
+        Keyword::Vrfy,
+        Keyword::Etrn,
+        Keyword::EnhancedStatusCodes,
+        Keyword::EightBitMime,
+        Keyword::Dsn,
+        Keyword::Smtputf8,
+        Keyword::Chunking,
+    ];
+
+    /// The keyword as it is announced.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Keyword::Size => "SIZE",
+            Keyword::Vrfy => "VRFY",
+            Keyword::Etrn => "ETRN",
+            Keyword::EnhancedStatusCodes => "ENHANCEDSTATUSCODES",
+            Keyword::EightBitMime => "8BITMIME",
+            Keyword::Dsn => "DSN",
+            Keyword::Smtputf8 => "SMTPUTF8",
+            Keyword::Chunking => "CHUNKING",
+        }
+    }
+}
+
+/// The keywords that are left when these words are discarded (main.cf:
+/// `postscreen_discard_ehlo_keywords`). Words that name none of them do no harm.
+pub fn announced<'a>(discarded: impl Iterator<Item = &'a str> + Clone) -> Vec<Keyword> {
+    let kept = |keyword: &Keyword| {
+        !discarded.clone().any(|word| word.eq_ignore_ascii_case(keyword.name()))
+    };
+    Keyword::ALL.into_iter().filter(kept).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_discarded_in_any_case_and_unknown_ones_ignored() {
+        let words = "starttls dsn Chunking bogus silent-discard";
+        assert_eq!(
+            announced(words.split(' ')),
+            [
+                Keyword::Size,
+                Keyword::Vrfy,
+                Keyword::Etrn,
+                Keyword::EnhancedStatusCodes,
+                Keyword::EightBitMime,
+                Keyword::Smtputf8,
+            ]
+        );
+        assert_eq!(announced("".split(' ')), Keyword::ALL);
+    }
+}
