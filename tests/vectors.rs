@@ -7,6 +7,8 @@
 // What a test holds in its hands it may grip; to panic is how it fails.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "vectors/engine.rs"]
+mod engine;
 #[path = "simulation/stock.rs"]
 mod stock;
 
@@ -21,7 +23,7 @@ use gatepost::screen::logline::{Level, LogLine, Message};
 use gatepost::screen::policy::{Policy, Wording};
 use gatepost::screen::screener::Screener;
 use gatepost::screen::session::{SessionId, Slots};
-use gatepost::screen::test_set::{Action, CacheRecord, UnixTime};
+use gatepost::screen::test_set::{Action, CacheRecord, Test, UnixTime};
 
 const SERVER: &str = "192.0.2.1:25";
 
