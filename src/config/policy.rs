@@ -17,6 +17,8 @@ const SWITCHES: [(Test, &str); 3] = [
     (Test::BareNewline, "postscreen_bare_newline_enable"),
 ];
 
+const FORBIDDEN_COMMANDS: &str = "postscreen_forbidden_commands";
+
 /// The one table in main.cf: `postscreen_forbidden_commands` that is understood without
 /// regular expressions, because it is in the default value.
 const NO_LETTER_FIRST: &str = "regexp:{{/^[^A-Z]/ Bogus}}";
@@ -74,10 +76,7 @@ fn engine(reader: &mut Reader<'_>, settings: &Settings) -> EngineRules {
         announced,
         message_size_limit: wanted.message_size_limit,
         smtputf8: settings.smtputf8,
-        forbidden: forbidden_items(reader, &wanted.forbidden_commands)
-            .into_iter()
-            .filter_map(|(pattern, except)| Some(Forbidden { pattern: pattern?, except }))
-            .collect(),
+        forbidden: forbidden(reader, &wanted.forbidden_commands),
         address_format: wanted.address_format,
         old_starttls_syntax: settings
             .mail_version
@@ -85,30 +84,36 @@ fn engine(reader: &mut Reader<'_>, settings: &Settings) -> EngineRules {
     }
 }
 
-/// The items of main.cf: `postscreen_forbidden_commands`, with whether they are exceptions;
-/// `None` stands for a table or file, which cannot be asked yet.
-fn forbidden_items(reader: &mut Reader<'_>, text: &str) -> Vec<(Option<Pattern>, bool)> {
-    let parameter = "postscreen_forbidden_commands";
+/// main.cf: `postscreen_forbidden_commands`, without the tables and files that cannot be
+/// asked yet.
+fn forbidden(reader: &mut Reader<'_>, text: &str) -> Vec<Forbidden> {
     let mut warnings = Vec::new();
-    let items = split_before_comment(parameter, text, &mut warnings);
+    let items = split_before_comment(FORBIDDEN_COMMANDS, text, &mut warnings);
     for warning in warnings {
         reader.warn(warning.text);
     }
-    let item = |text: &str| {
-        let name = text.trim_start_matches('!');
-        let except = (text.len() - name.len()) % 2 == 1;
-        let pattern = match name {
-            NO_LETTER_FIRST => Some(Pattern::NoLetterFirst),
-            _ if name.starts_with('/') => None,
-            _ if name.contains(':') && !name.starts_with('[') => None,
-            _ => Some(Pattern::Word(name.to_owned())),
-        };
-        (pattern, except)
-    };
-    if items.iter().any(|text| text.trim_start_matches('!').is_empty()) {
-        reader.fatal(format!("{parameter}: no pattern after '!'"));
+    let mut list = Vec::new();
+    for item in items {
+        let name = item.trim_start_matches('!');
+        if name.is_empty() {
+            reader.fatal(format!("{FORBIDDEN_COMMANDS}: no pattern after '!'"));
+        }
+        let except = (item.len() - name.len()) % 2 == 1;
+        list.extend(pattern(name).map(|pattern| Forbidden { pattern, except }));
     }
-    items.into_iter().map(item).collect()
+    list
+}
+
+/// One item without its exclamation marks; `None` for a table or file.
+fn pattern(item: &str) -> Option<Pattern> {
+    let is_table = item.contains(':') && !item.starts_with('[');
+    if item == NO_LETTER_FIRST {
+        Some(Pattern::NoLetterFirst)
+    } else if is_table || item.starts_with('/') {
+        None
+    } else {
+        Some(Pattern::Word(item.to_owned()))
+    }
 }
 
 /// Says what main.cf asks for in vain.
@@ -121,12 +126,14 @@ pub fn not_acted_on(reader: &mut Reader<'_>, settings: &Settings) -> Vec<Message
         ));
     }
     let engine = &settings.engine;
-    let has_table = |(pattern, _): &(Option<Pattern>, bool)| pattern.is_none();
-    let items = forbidden_items(reader, &engine.forbidden_commands);
+    // What is wrong with the list has been said.
+    let items =
+        split_before_comment(FORBIDDEN_COMMANDS, &engine.forbidden_commands, &mut Vec::new());
+    let is_table = |item: &&str| pattern(item.trim_start_matches('!')).is_none();
     let in_vain = [
         (engine.tls_level != TlsLevel::None, tls_parameter(reader)),
         (engine.command_filter.is_some(), "postscreen_command_filter"),
-        (items.iter().any(has_table), "postscreen_forbidden_commands"),
+        (items.iter().any(is_table), FORBIDDEN_COMMANDS),
         (
             !engine.discard_ehlo_keyword_address_maps.is_empty(),
             "postscreen_discard_ehlo_keyword_address_maps",
