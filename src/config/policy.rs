@@ -117,7 +117,11 @@ fn pattern(item: &str) -> Option<Pattern> {
 }
 
 /// Says what main.cf asks for in vain.
-pub fn not_acted_on(reader: &mut Reader<'_>, settings: &Settings) -> Vec<Message> {
+pub fn not_acted_on(
+    reader: &mut Reader<'_>,
+    settings: &Settings,
+    enabled: TestSet,
+) -> Vec<Message> {
     let mut messages = Vec::new();
     if !settings.dnsbl.sites.is_empty() {
         messages.push(Message::warning(
@@ -126,12 +130,18 @@ pub fn not_acted_on(reader: &mut Reader<'_>, settings: &Settings) -> Vec<Message
         ));
     }
     let engine = &settings.engine;
+    // Without deep tests, good clients never meet the engine, and smtpd(8) offers them STARTTLS.
+    let tls_missed = match engine.tls_level {
+        TlsLevel::None => false,
+        TlsLevel::May => enabled.any_deep(),
+        TlsLevel::Encrypt => true,
+    };
     // What is wrong with the list has been said.
     let items =
         split_before_comment(FORBIDDEN_COMMANDS, &engine.forbidden_commands, &mut Vec::new());
     let is_table = |item: &&str| pattern(item.trim_start_matches('!')).is_none();
     let in_vain = [
-        (engine.tls_level != TlsLevel::None, tls_parameter(reader)),
+        (tls_missed, tls_parameter(reader)),
         (engine.command_filter.is_some(), "postscreen_command_filter"),
         (items.iter().any(is_table), FORBIDDEN_COMMANDS),
         (

@@ -291,7 +291,8 @@ fn what_is_not_acted_on_yet() {
         }),
     );
     assert_eq!(texts(&messages), expected);
-    let old = loaded("smtpd_use_tls = yes");
+    assert_eq!(loaded("smtpd_use_tls = yes").messages, [], "smtpd offers STARTTLS");
+    let old = loaded("smtpd_use_tls = yes\npostscreen_bare_newline_enable = yes");
     assert!(texts(&old.messages)[0].starts_with("warning: postscreen_use_tls is set"));
 }
 

@@ -13,6 +13,7 @@ use super::logline::{LogLine, Message};
 use super::reply::Reply;
 use super::session::SessionId;
 use super::test_set::{CacheRecord, UnixTime};
+pub use super::verdict::Access;
 
 /// The time of one turn of the loop. Timers use `mono`, cache stamps use `wall`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -131,17 +132,6 @@ pub enum Output {
     },
     /// The session has ended: send what is left to send, then close the connection.
     Close(SessionId),
-}
-
-/// What the access list says about a client.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Access {
-    /// Let the client in without tests.
-    Permit,
-    /// The client is not wanted.
-    Reject,
-    /// No opinion.
-    Undecided,
 }
 
 /// What the verdict cache says about a client.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::event::Access;
 use super::policy::{Limits, Policy};
 use super::reply::Reply;
 use super::test_set::{Action, CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
@@ -122,6 +121,17 @@ pub fn stress_after_begin(limits: &Limits, stress: bool, sessions: usize) -> boo
 /// Whether stress mode is on after a session has ended.
 pub fn stress_after_end(limits: &Limits, stress: bool, sessions: usize) -> bool {
     stress && sessions > limits.pre_queue.saturating_mul(7) / 10
+}
+
+/// What the access list says about a client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Let the client in without tests.
+    Permit,
+    /// The client is not wanted.
+    Reject,
+    /// No opinion.
+    Undecided,
 }
 
 /// What the access list's opinion means.
