@@ -13,7 +13,7 @@ BINARY = $(or $(CARGO_TARGET_DIR),target)/release/gatepost
 EXAMPLES = main.cf.example master.cf.example gatepost.cf.example
 
 # A parameter of Postfix, configured or not.
-postfix = $(shell PATH="$$PATH:/usr/sbin"; postconf -h $(1) 2>/dev/null || postconf -dh $(1))
+postfix = $(shell PATH="$$PATH:/usr/sbin"; { postconf -h $(1) || postconf -dh $(1); } 2>/dev/null)
 
 .PHONY: all build run test lint unit conformance selftest install uninstall clean man-check help
 
