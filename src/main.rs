@@ -34,10 +34,15 @@ fn main() -> ExitCode {
         eprint!("\n{}", introduction());
         return ExitCode::FAILURE;
     }
-    maillog::init_early();
-    let environment = Environment::read().unwrap_or_else(|error| maillog::fatal(error.to_string()));
-    let options = options.unwrap_or_else(|error| maillog::fatal(error.to_string()));
+    let options = options.unwrap_or_else(|error| refuse(&error.to_string()));
+    let environment = Environment::read().unwrap_or_else(|error| refuse(&error.to_string()));
     supervisor::run(options, environment)
+}
+
+/// Ends with a line in the log.
+fn refuse(reason: &str) -> ! {
+    maillog::init_early();
+    maillog::fatal(reason)
 }
 
 /// What whoever finds this program and starts it wants to know.

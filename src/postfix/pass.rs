@@ -17,31 +17,19 @@ use thiserror::Error;
 use crate::postfix::attr::AttrWriter;
 use crate::sys::errno_text;
 
-/// Why a client could not be handed off. The descriptor was not delivered, or not usably.
+/// Why a client could not be handed off: the descriptor was not delivered, or not usably. The
+/// text is the reason alone; `screen::logline` says what could not be done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum PassError {
     /// The service's listen queue is full: it is at its process limit, or throttled.
-    #[error("cannot connect to service: {}", errno_text(Errno::EAGAIN))]
+    #[error("{}", errno_text(Errno::EAGAIN))]
     Busy,
     /// There is no service.
-    #[error("cannot connect to service: {}", errno_text(*.0))]
+    #[error("{}", errno_text(*.0))]
     Connect(Errno),
     /// The service did not take the descriptor and the attributes.
-    #[error("cannot pass connection to service: {}", errno_text(*.0))]
+    #[error("{}", errno_text(*.0))]
     Send(Errno),
-}
-
-impl PassError {
-    /// The text of the warning; `service` is the path below the queue directory
-    /// (`private/smtpd`).
-    pub fn text(&self, service: &str) -> String {
-        let (problem, errno) = match *self {
-            PassError::Busy => ("cannot connect to", Errno::EAGAIN),
-            PassError::Connect(errno) => ("cannot connect to", errno),
-            PassError::Send(errno) => ("cannot pass connection to", errno),
-        };
-        format!("{problem} service {service}: {}", errno_text(errno))
-    }
 }
 
 /// What to send along with the client's descriptor: the one byte that carries it, then the
@@ -206,21 +194,13 @@ mod tests {
         let (client, _peer) = UnixStream::pair().unwrap();
         let error = connect_and_send(&socket.0, client.as_fd(), b"\0\0").unwrap_err();
         assert_eq!(error, PassError::Connect(Errno::ENOENT));
-        assert_eq!(
-            error.text("private/smtpd"),
-            "cannot connect to service private/smtpd: No such file or directory"
-        );
+        assert_eq!(error.to_string(), "No such file or directory");
 
         drop(UnixListener::bind(&socket.0).unwrap());
         let error = connect_and_send(&socket.0, client.as_fd(), b"\0\0").unwrap_err();
-        assert_eq!(
-            error.text("private/smtpd"),
-            "cannot connect to service private/smtpd: Connection refused"
-        );
-        assert_eq!(
-            PassError::Send(Errno::EPIPE).text("private/smtpd"),
-            "cannot pass connection to service private/smtpd: Broken pipe"
-        );
+        assert_eq!(error, PassError::Connect(Errno::ECONNREFUSED));
+        assert_eq!(error.to_string(), "Connection refused");
+        assert_eq!(PassError::Send(Errno::EPIPE).to_string(), "Broken pipe");
 
         let long = PathBuf::from("x".repeat(200));
         let error = connect_and_send(&long, client.as_fd(), b"\0\0").unwrap_err();
@@ -239,10 +219,7 @@ mod tests {
         let waiting = connect_and_send(&socket.0, client.as_fd(), b"\0\0").unwrap();
         let error = connect_and_send(&socket.0, client.as_fd(), b"\0\0").unwrap_err();
         assert_eq!(error, PassError::Busy);
-        assert_eq!(
-            error.text("private/smtpd"),
-            "cannot connect to service private/smtpd: Resource temporarily unavailable"
-        );
+        assert_eq!(error.to_string(), "Resource temporarily unavailable");
         drop(waiting);
     }
 }

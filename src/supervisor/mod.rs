@@ -120,10 +120,13 @@ struct Supervisor {
 
 /// Runs the service.
 pub fn run(options: Options, environment: Environment) -> ! {
+    // First of all: whatever is opened before could get the number of a listening socket that
+    // master promised with `-s` and did not open, and would be taken for it.
+    let descriptors = prepare::adopt(&options);
     maillog::install_panic_hook();
     maillog::init_early();
     maillog::also_stderr(options.stderr);
-    match prepare::prepare(&options, &environment) {
+    match prepare::prepare(&options, &environment, descriptors) {
         Ok(supervisor) => supervisor.supervise(),
         Err(reason) => maillog::fatal(reason.to_string()),
     }

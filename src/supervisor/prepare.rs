@@ -62,9 +62,13 @@ fn system(call: &'static str) -> impl FnOnce(nix::Error) -> StartError {
 }
 
 /// Does all that needs root and no network, in the order of a Postfix daemon, and forks.
-pub fn prepare(options: &Options, environment: &Environment) -> Result<Supervisor, StartError> {
+pub fn prepare(
+    options: &Options,
+    environment: &Environment,
+    descriptors: Result<Descriptors, StartError>,
+) -> Result<Supervisor, StartError> {
     process::ignore_signals().map_err(system("signal"))?;
-    let Descriptors { status, listeners } = adopt(options)?;
+    let Descriptors { status, listeners } = descriptors?;
     let Loaded { settings, policy, messages } = load(options, environment)?;
     open_log(&settings, options, environment);
     log_all(&messages)?;
@@ -159,13 +163,14 @@ pub fn prepare(options: &Options, environment: &Environment) -> Result<Superviso
 }
 
 /// What master opened for us.
-struct Descriptors {
+#[derive(Debug)]
+pub struct Descriptors {
     status: OwnedFd,
     listeners: Vec<OwnedFd>,
 }
 
 /// Takes over what master opened, and gives up what a front door has no use for.
-fn adopt(options: &Options) -> Result<Descriptors, StartError> {
+pub fn adopt(options: &Options) -> Result<Descriptors, StartError> {
     if options.transport != Transport::Inet {
         return Err(StartError::Text(format!(
             "service {}: the service type in master.cf must be inet",
