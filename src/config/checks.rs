@@ -7,7 +7,7 @@ use super::Fatal;
 use super::reader::Reader;
 use super::settings::{Protocols, TlsLevel};
 use crate::postfix::mynetworks::Style;
-use crate::screen::dnsbl::{self, Site, SiteError};
+use crate::screen::dnsbl::site::{self, Site, SiteError};
 use crate::screen::expand::CompatibilityLevel;
 use crate::screen::hostname;
 use crate::screen::policy::AddressFormat;
@@ -172,7 +172,7 @@ pub fn single_tables(reader: &mut Reader<'_>) {
 
 /// main.cf: `postscreen_dnsbl_sites`.
 pub fn dnsbl_sites(reader: &mut Reader<'_>) -> Vec<Site> {
-    dnsbl::parse_sites(&reader.str("postscreen_dnsbl_sites")).unwrap_or_else(|error| {
+    site::parse_sites(&reader.str("postscreen_dnsbl_sites")).unwrap_or_else(|error| {
         if let SiteError::Domain { why, .. } = &error {
             reader.warn(why.to_string());
         }

@@ -7,7 +7,7 @@ use super::gatepost_cf::OwnSettings;
 use super::reader::Reader;
 use crate::postfix::mynetworks::Style;
 use crate::postfix::params::PostfixVersion;
-use crate::screen::dnsbl::Site;
+use crate::screen::dnsbl::site::Site;
 use crate::screen::expand::CompatibilityLevel;
 use crate::screen::policy::AddressFormat;
 
