@@ -6,6 +6,7 @@ pub mod cache;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod dns;
 pub mod event;
 pub mod postfix;
 pub mod privileges;
