@@ -56,6 +56,8 @@ pub struct Form {
 pub enum Decoded {
     /// The answer to our question; never [`Answer::Failed`].
     Answer(Answer),
+    /// The name is an alias of this one, and the server leaves it to us to ask about that.
+    Alias(QueryName),
     /// The answer did not fit: ask again over TCP.
     Truncated,
     /// This server has no answer; another one may have.
@@ -79,24 +81,6 @@ pub enum Trouble {
 /// hexadecimal digits in reverse order, and the domain (RFC 5782 2.1, 2.4).
 pub fn name(address: IpAddr, domain: &str) -> Result<QueryName, NameError> {
     Ok(QueryName(parse(&text(address, domain))?))
-}
-
-/// The same with random letter case, which the server sends back: one more thing that a
-/// forger has to guess. `bits` decide.
-pub fn name_in_mixed_case(
-    address: IpAddr,
-    domain: &str,
-    bits: u64,
-) -> Result<QueryName, NameError> {
-    let mut text = text(address, domain).into_bytes();
-    let mut position = 0;
-    for letter in text.iter_mut().filter(|byte| byte.is_ascii_alphabetic()) {
-        if bits.rotate_right(position) & 1 == 1 {
-            *letter ^= 0x20;
-        }
-        position = (position + 1) % u64::BITS;
-    }
-    Ok(QueryName(parse(&String::from_utf8_lossy(&text))?))
 }
 
 fn text(address: IpAddr, domain: &str) -> String {
@@ -138,6 +122,24 @@ impl Display for QueryName {
 }
 
 impl QueryName {
+    /// The same name in random letter case, which the server sends back: one more thing that
+    /// a forger has to guess. `bits` decide.
+    pub fn in_mixed_case(&self, bits: u64) -> QueryName {
+        let mut position = 0;
+        let labels = self.0.iter().map(|label| {
+            let mut label = label.to_vec();
+            for letter in label.iter_mut().filter(|byte| byte.is_ascii_alphabetic()) {
+                if bits.rotate_right(position) & 1 == 1 {
+                    *letter ^= 0x20;
+                }
+                position = (position + 1) % u64::BITS;
+            }
+            label
+        });
+        // The same labels make a valid name again.
+        Name::from_labels(labels.collect::<Vec<_>>()).map_or_else(|_| self.clone(), QueryName)
+    }
+
     /// Puts the question for the A records of this name into `message`, whatever was in there.
     pub fn encode(&self, form: Form, message: &mut Vec<u8>) {
         message.clear();
@@ -227,8 +229,9 @@ impl QueryName {
             return Decoded::Answer(Answer::NotListed { ttl: soa_ttl });
         }
         match records.reachable_from(&self.0) {
-            Ok(Some(listed)) => Decoded::Answer(listed),
-            Ok(None) => Decoded::Answer(Answer::NotListed { ttl: soa_ttl }),
+            Ok(End::Listed(listed)) => Decoded::Answer(listed),
+            Ok(End::Nothing) => Decoded::Answer(Answer::NotListed { ttl: soa_ttl }),
+            Ok(End::Elsewhere(name)) => Decoded::Alias(QueryName(name)),
             Err(EndlessAliases) => Decoded::TryNext(Trouble::Malformed),
         }
     }
@@ -270,6 +273,16 @@ struct Records {
     aliases: Vec<(Name, Name)>,
 }
 
+/// Where a name leads.
+enum End {
+    /// To addresses.
+    Listed(Answer),
+    /// Nowhere.
+    Nothing,
+    /// To a name about which the message says nothing.
+    Elsewhere(Name),
+}
+
 /// The aliases lead in a circle, or there are too many.
 struct EndlessAliases;
 
@@ -288,17 +301,19 @@ impl Records {
 
     /// The addresses of the name, or of what it is an alias of, in the order of the message,
     /// with the lowest of their times to live.
-    fn reachable_from(&self, name: &Name) -> Result<Option<Answer>, EndlessAliases> {
+    fn reachable_from(&self, name: &Name) -> Result<End, EndlessAliases> {
+        let asked = name;
         let mut name = name;
         for _ in 0..=MAX_ALIASES {
             let found = || self.addresses.iter().filter(|(owner, ..)| owner == name);
             if let Some(ttl) = found().map(|(_, _, ttl)| *ttl).min() {
                 let addresses = found().map(|(_, address, _)| *address).collect();
-                return Ok(Some(Answer::Listed { addresses, ttl }));
+                return Ok(End::Listed(Answer::Listed { addresses, ttl }));
             }
             match self.aliases.iter().find(|(owner, _)| owner == name) {
                 Some((_, target)) => name = target,
-                None => return Ok(None),
+                None if name == asked => return Ok(End::Nothing),
+                None => return Ok(End::Elsewhere(name.clone())),
             }
         }
         Err(EndlessAliases)

@@ -110,7 +110,7 @@ fn questions_look_like_this() {
 
 #[test]
 fn letter_case_can_be_mixed() {
-    let mixed = name_in_mixed_case(client(), "bl.test", 0b10_1010).unwrap();
+    let mixed = listed_name().in_mixed_case(0b10_1010);
     assert_eq!(mixed.to_string(), "99.2.0.192.bL.tEsT");
     let same = reply(|m| {
         m.queries = vec![Query::query(hickory("99.2.0.192.bL.tEsT"), RecordType::A)];
@@ -121,7 +121,7 @@ fn letter_case_can_be_mixed() {
     assert_eq!(mixed.decode(ID, true, &other), Decoded::NotOurs);
     assert_eq!(mixed.decode(ID, false, &other), listed(&["127.0.0.2"], 5));
     // There are more letters than bits, if need be.
-    let long = name_in_mixed_case(client(), &["abcdefgh"; 12].join("."), u64::MAX).unwrap();
+    let long = name(client(), &["abcdefgh"; 12].join(".")).unwrap().in_mixed_case(u64::MAX);
     assert!(long.to_string().ends_with("ABCDEFGH"));
 }
 
@@ -164,13 +164,17 @@ fn aliases_are_followed_inside_the_message_in_any_order() {
 }
 
 #[test]
-fn an_alias_that_leads_nowhere_is_no_listing() {
+fn an_alias_that_leads_out_of_the_message_has_to_be_asked_for() {
     let own = "99.2.0.192.bl.test";
-    let decoded = decode(|m| {
-        m.add_answer(cname(own, "b.test", 6));
-        m.add_authority(soa(100, 1));
-    });
-    assert_eq!(decoded, not_listed(Some(100)));
+    let with = |code| {
+        decode(|m| {
+            m.metadata.response_code = code;
+            m.add_answer(cname(own, "b.test", 6));
+            m.add_authority(soa(100, 1));
+        })
+    };
+    assert_eq!(with(ResponseCode::NoError), Decoded::Alias(QueryName(hickory("b.test"))));
+    assert_eq!(with(ResponseCode::NXDomain), not_listed(Some(100)));
 }
 
 #[test]
