@@ -3,4 +3,6 @@
 //! `query` makes and reads messages, `resolv_conf` says whom to ask, `cache` remembers
 //! answers; the [`resolver`] sends, waits, asks again, and gives up.
 
+pub mod cache;
 pub mod query;
+pub mod resolv_conf;
