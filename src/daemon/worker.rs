@@ -243,6 +243,8 @@ impl Worker {
                     self.feed(Input::HandOff { session: id, result }, now);
                 }
             }
+            // Nothing has a socket to a name server yet.
+            Source::Dns { .. } => {}
         }
     }
 

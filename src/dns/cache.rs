@@ -172,12 +172,7 @@ mod tests {
     fn what_must_not_be_kept_replaces_what_was() {
         let now = Instant::now();
         let many = Answer::Listed { addresses: [Ipv4Addr::LOCALHOST; 33].into(), ttl: 100 };
-        for answer in [
-            listed(0),
-            not_listed(0),
-            Answer::NotListed { ttl: None },
-            many,
-        ] {
+        for answer in [listed(0), not_listed(0), Answer::NotListed { ttl: None }, many] {
             let mut cache = AnswerCache::new(10);
             cache.insert(address(1), LIST, &listed(100), now);
             cache.insert(address(1), LIST, &answer, now);

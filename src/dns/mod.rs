@@ -1,8 +1,27 @@
 //! DNS look-ups: what blocklists say about addresses, without a process or thread for it.
 //!
 //! `query` makes and reads messages, `resolv_conf` says whom to ask, `cache` remembers
-//! answers; the [`resolver`] sends, waits, asks again, and gives up.
+//! answers. The [`resolver`] is what the loop drives: it keeps the look-ups (`lookup`), each
+//! on its `course` through the servers of which `ranking` knows the better ones, lets them
+//! wait in a `queue` that is fair, and sends through the sockets of `transport` (`udp`, `tcp`).
 
 pub mod cache;
+mod course;
+mod lookup;
 pub mod query;
+mod queue;
+mod ranking;
 pub mod resolv_conf;
+pub mod resolver;
+mod tcp;
+mod timers;
+mod transport;
+mod udp;
+
+use crate::screen::session::{SessionId, Slots};
+
+/// Names a look-up: the same kind of number as a session's.
+type LookupId = SessionId;
+
+/// Names a socket.
+type ChannelId = SessionId;

@@ -23,6 +23,13 @@ pub enum Source {
     Client(SessionId),
     /// The channel over which a client is being handed to smtpd(8).
     PassChannel(SessionId),
+    /// A socket to a name server. The resolver numbers these itself.
+    Dns {
+        /// Which socket.
+        slot: u32,
+        /// Counts the sockets that had this slot; wraps.
+        generation: u32,
+    },
 }
 
 // A token holds a kind, a slot and a whole generation.
@@ -35,6 +42,11 @@ const SLOT_MASK: u32 = 0x00ff_ffff;
 pub const MOST_SOURCES: usize = SLOT_MASK as usize;
 
 impl Source {
+    /// The token of a [`Source::Dns`].
+    pub fn dns_token(slot: u32, generation: u32) -> Token {
+        Source::Dns { slot, generation }.token()
+    }
+
     fn token(self) -> Token {
         let (kind, slot, generation) = match self {
             Source::Listener(number) => (0, number, 0),
@@ -43,6 +55,7 @@ impl Source {
             Source::Storage => (3, 0, 0),
             Source::Client(id) => (4, id.slot, id.generation),
             Source::PassChannel(id) => (5, id.slot, id.generation),
+            Source::Dns { slot, generation } => (6, slot, generation),
         };
         let slot = (slot & SLOT_MASK) as usize;
         Token(kind << KIND_SHIFT | slot << 32 | generation as usize)
@@ -59,6 +72,7 @@ impl Source {
             3 => Source::Storage,
             4 => Source::Client(id),
             5 => Source::PassChannel(id),
+            6 => Source::Dns { slot, generation },
             _ => return None,
         })
     }
@@ -122,6 +136,11 @@ impl Reactor {
         Waker::new(self.registry(), Source::Storage.token())
     }
 
+    /// A handle with which somebody can register sockets himself.
+    pub fn share(&self) -> io::Result<Registry> {
+        self.registry().try_clone()
+    }
+
     fn registry(&self) -> &Registry {
         self.poll.registry()
     }
@@ -172,6 +191,7 @@ mod tests {
             Source::Storage,
             Source::Client(id),
             Source::PassChannel(SessionId { slot: 3, generation: 9 }),
+            Source::Dns { slot: 5, generation: u32::MAX },
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }
