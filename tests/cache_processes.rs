@@ -112,6 +112,8 @@ fn role() {
         "write for ever" => write_for_ever(&path, first),
         "half a transaction" => half_a_transaction(&path),
         "jail" => jail(&path),
+        "note" => note(&path, first),
+        "note for ever" => note_for_ever(&path),
         other => panic!("unknown role {other}"),
     }
 }
@@ -153,6 +155,38 @@ fn half_a_transaction(path: &Path) {
     }
     say("half");
     std::thread::sleep(Duration::from_secs(60));
+}
+
+/// How many texts `note` writes under each name.
+const TEXTS: u32 = 200;
+
+fn note(path: &Path, own: u32) {
+    let mut cache = start(path);
+    for n in 0..=TEXTS {
+        cache.note(&format!("own {own}"), &n.to_string());
+        cache.note("shared", &format!("{own}: {n}"));
+        if n % 20 == 0 {
+            std::thread::sleep(Duration::from_millis(15));
+        }
+    }
+    cache.flush_and_close();
+}
+
+fn note_for_ever(path: &Path) {
+    let mut cache = start(path);
+    cache.note("shared", "of the one that lives");
+    for n in 0_u64.. {
+        cache.note("counter", &n.to_string());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn notes(path: &Path) -> Vec<(String, String)> {
+    open(path, &OpenOptions::default()).unwrap().notes
+}
+
+fn note_of(path: &Path, name: &str) -> Option<String> {
+    notes(path).into_iter().find(|note| note.0 == name).map(|note| note.1)
 }
 
 #[test]
@@ -260,6 +294,41 @@ fn a_verdict_of_one_process_is_seen_by_another() {
     assert!(child.wait().unwrap().success());
 }
 
+#[test]
+fn notes_of_processes_that_write_at_once_are_all_kept() {
+    let dir = TestDir::new("notes");
+    let children: Vec<Child> = (0..4).map(|own| spawn("note", &dir.cache(), own)).collect();
+    for child in children {
+        assert!(child.wait_with_output().unwrap().status.success());
+    }
+    let mut found = notes(&dir.cache());
+    let (name, shared) = found.pop().unwrap();
+    assert_eq!(name, "shared");
+    // Whoever was the last to write, this was its last text.
+    assert!(shared.ends_with(&format!(": {TEXTS}")), "{shared}");
+    let own = (0..4).map(|own| (format!("own {own}"), TEXTS.to_string()));
+    assert_eq!(found, own.collect::<Vec<_>>());
+    assert_sound(&dir.cache());
+}
+
+#[test]
+fn a_committed_note_survives_a_killed_process_and_the_last_writer_wins() {
+    let dir = TestDir::new("killed-note");
+    let mut child = spawn("note for ever", &dir.cache(), 0);
+    let counter = || note_of(&dir.cache(), "counter").and_then(|text| text.parse::<u64>().ok());
+    eventually(|| counter().is_some_and(|n| n > 20));
+    assert_eq!(note_of(&dir.cache(), "shared").as_deref(), Some("of the one that lives"));
+    let mut cache = start(&dir.cache());
+    cache.note("shared", "of the last one");
+    cache.flush_and_close();
+    let seen = counter().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(counter().unwrap() >= seen);
+    assert_eq!(note_of(&dir.cache(), "shared").as_deref(), Some("of the last one"));
+    assert_sound(&dir.cache());
+}
+
 /// As the daemon does it: opened as `mail_owner`, then chroot(2) into a place without the
 /// file, then no way back to root.
 fn jail(path: &Path) {
@@ -280,6 +349,7 @@ fn jail(path: &Path) {
     for n in 0..10_000 {
         cache.store(address(n), verdict(n));
         if n % 500 == 0 {
+            cache.note("jail", &n.to_string());
             std::thread::sleep(Duration::from_millis(60));
         }
     }
@@ -302,6 +372,7 @@ fn nothing_is_opened_after_the_jail_is_shut() {
         let child = spawn("jail", &dir.cache(), 0);
         assert!(child.wait_with_output().unwrap().status.success());
         assert_sound(&dir.cache());
+        assert_eq!(note_of(&dir.cache(), "jail").as_deref(), Some("9500"));
         let mut cache = start(&dir.cache());
         for n in 0..10_000 {
             assert_eq!(cache.lookup(address(n)), Cached::Found(verdict(n)), "{n}");

@@ -40,7 +40,7 @@ impl Bench {
                 at: self.now.mono,
             })
             .collect();
-        self.writer.commit(&stores, self.now.mono).unwrap();
+        self.writer.commit(&stores, &[], self.now.mono).unwrap();
     }
 
     fn stored(&mut self) -> Vec<u32> {

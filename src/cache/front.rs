@@ -241,6 +241,18 @@ impl Cache {
         unwritten.settle(self.mailbox.written());
     }
 
+    /// Keeps `text` under `name` beside the verdicts, in the place of an earlier text; a later
+    /// process finds it in [`Opened::notes`]. It is written as soon as a verdict is, and like
+    /// these it is the last one that counts if several processes write it.
+    ///
+    /// A name has up to 512 bytes, a text up to 4096, and there are up to 256 names. What is
+    /// beyond that is dropped, and an earlier text stays. Without a file every note is dropped.
+    pub fn note(&mut self, name: &str, text: &str) {
+        if matches!(self.mode, Mode::File { .. }) {
+            self.mailbox.note(name, text, Instant::now());
+        }
+    }
+
     /// What has happened since the last call.
     pub fn events(&mut self) -> Vec<CacheEvent> {
         let events = self.mailbox.take_events();
@@ -255,10 +267,10 @@ impl Cache {
     pub fn flush_and_close(self) {
         self.mailbox.close(Instant::now() + CLOSE_SPAN);
         if self.ended.recv_timeout(CLOSE_SPAN).is_err() {
-            let count = self.mailbox.waiting().count;
-            if count > 0 {
+            let waiting = self.mailbox.waiting();
+            if !waiting.is_empty() {
                 log::warn!(
-                    "cache {}: the disk is too slow; {count} verdicts may be lost at exit",
+                    "cache {}: the disk is too slow; {waiting} may be lost at exit",
                     self.options.name
                 );
             }

@@ -119,6 +119,89 @@ fn newer_verdicts_of_others_count_and_valid_ones_come_from_memory() {
     assert_eq!(cache.lookup(address(1)), Cached::NotFound, "too old, so the file is asked");
 }
 
+fn notes(path: &Path) -> Vec<(String, String)> {
+    open(path, &OpenOptions::default()).unwrap().notes
+}
+
+fn pair(name: &str, text: &str) -> (String, String) {
+    (name.to_owned(), text.to_owned())
+}
+
+#[test]
+fn notes_are_written_without_a_close_and_before_one() {
+    let dir = TestDir::new();
+    let path = dir.file("c");
+    let mut cache = start(&path);
+    assert_eq!(notes(&path), []);
+    cache.note("b", "1");
+    wait_for(|| notes(&path) == [pair("b", "1")]);
+    wait_for(|| cache.mailbox.waiting().is_empty());
+    // The thread sleeps by now.
+    cache.note("a", "2");
+    wait_for(|| notes(&path) == [pair("a", "2"), pair("b", "1")]);
+    cache.note("b", "3");
+    cache.note("b", "4");
+    cache.flush_and_close();
+    assert_eq!(notes(&path), [pair("a", "2"), pair("b", "4")]);
+}
+
+#[test]
+fn an_older_file_has_no_notes_and_takes_some() {
+    let dir = TestDir::new();
+    let path = dir.file("c");
+    let mut cache = start(&path);
+    cache.store(address(1), until(4_000_000_000));
+    cache.flush_and_close();
+    let version = |path: &Path| -> i64 {
+        let connection = connect(path, Duration::from_secs(5)).unwrap();
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    };
+    assert_eq!((notes(&path), version(&path)), (vec![], 1));
+    let mut cache = start(&path);
+    cache.note("a", "1");
+    cache.flush_and_close();
+    assert_eq!((notes(&path), version(&path)), (vec![pair("a", "1")], 1));
+    assert_eq!(start(&path).lookup(address(1)), Cached::Found(until(4_000_000_000)));
+}
+
+#[test]
+fn a_clean_up_leaves_notes_alone() {
+    let dir = TestDir::new();
+    let path = dir.file("c");
+    let mut cache = start(&path);
+    cache.store(address(1), until(5));
+    cache.note("cleanup_claimed", "mine");
+    cache.note("last_cleanup_completed", "mine");
+    cache.flush_and_close();
+    let opened = open(&path, &OpenOptions::default()).unwrap();
+    let options = CacheOptions { cleanup_interval: Some(Duration::from_secs(60)), ..options() };
+    let cleaning = Cache::start(opened, options, None, Box::new(|| ())).unwrap();
+    let other = open(&path, &OpenOptions::default()).unwrap();
+    wait_for(|| other.reader.lookup(address(1)).unwrap().is_none());
+    cleaning.flush_and_close();
+    let expected = [pair("cleanup_claimed", "mine"), pair("last_cleanup_completed", "mine")];
+    assert_eq!(notes(&path), expected);
+}
+
+#[test]
+fn notes_without_a_file_are_dropped() {
+    let mut caches = [Cache::none(None).unwrap(), Cache::in_memory(options(), None).unwrap()];
+    for cache in &mut caches {
+        cache.note("a", "1");
+        assert!(cache.mailbox.waiting().is_empty());
+    }
+    let dir = TestDir::new();
+    let mut cache = start(&dir.file("c"));
+    let other = connect(&dir.file("c"), Duration::from_secs(5)).unwrap();
+    other.execute_batch("DROP TABLE meta").unwrap();
+    cache.note("a", "1");
+    wait_for(|| cache.mailbox.is_damaged());
+    assert_eq!(cache.events().len(), 1);
+    cache.note("b", "1");
+    assert!(cache.mailbox.waiting().is_empty());
+    cache.flush_and_close();
+}
+
 #[test]
 fn damage_is_reported_once_and_the_memory_goes_on() {
     let dir = TestDir::new();

@@ -3,14 +3,17 @@
 //! A queue under a mutex instead of a channel, because a verdict leaves it only when it is
 //! committed: so the queue is bounded even while a disk hangs, and the loop can give up the
 //! oldest verdict for a new one. Both sides hold the mutex only to move some values, never
-//! during input or output, so the loop does not wait for the disk here.
+//! during input or output, so the loop does not wait for the disk here. Notes wait beside the
+//! verdicts, under the same rules.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::notes::{Note, Notes};
 use crate::screen::test_set::CacheRecord;
 
 /// What the loop has to know about the storage thread.
@@ -39,12 +42,32 @@ pub(super) struct Store {
 pub(super) struct Waiting {
     /// How many verdicts wait.
     pub count: usize,
-    /// When the first of them was queued.
+    /// How many notes wait.
+    pub notes: usize,
+    /// When the first of all of them was queued.
     pub oldest: Option<Instant>,
+}
+
+impl Waiting {
+    /// Whether everything is written.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0 && self.notes == 0
+    }
+}
+
+/// For log lines.
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.notes {
+            0 => write!(f, "{} verdicts", self.count),
+            notes => write!(f, "{} verdicts and {notes} notes", self.count),
+        }
+    }
 }
 
 struct Inner {
     queue: VecDeque<Store>,
+    notes: Notes,
     closing: Option<Instant>,
     news: bool,
     events: Vec<CacheEvent>,
@@ -67,6 +90,7 @@ impl Mailbox {
         Mailbox {
             inner: Mutex::new(Inner {
                 queue: VecDeque::new(),
+                notes: Notes::default(),
                 closing: None,
                 news: false,
                 events: Vec::new(),
@@ -119,10 +143,42 @@ impl Mailbox {
         self.written.load(Ordering::Acquire)
     }
 
+    /// Queues a note, in the place of one of the same name that is not written yet. It is
+    /// dropped if there is no room for it, or if nothing is written any more.
+    pub fn note(&self, name: &str, text: &str, at: Instant) {
+        let (name, text) = (name.into(), text.into());
+        let mut inner = self.lock();
+        if inner.damaged {
+            return;
+        }
+        // As for verdicts: whatever waits already has set the time of the next batch.
+        let wake = inner.queue.is_empty() && inner.notes.len() == 0;
+        if inner.notes.put(name, text, at) && wake {
+            inner.news = true;
+            drop(inner);
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Copies of all notes. They stay queued until [`Mailbox::settle_notes`].
+    pub fn notes(&self) -> Vec<Note> {
+        self.lock().notes.all()
+    }
+
+    /// The notes that [`Mailbox::notes`] gave are committed.
+    pub fn settle_notes(&self, written: &[Note]) {
+        self.lock().notes.settle(written);
+    }
+
     /// How much there is to write.
     pub fn waiting(&self) -> Waiting {
         let inner = self.lock();
-        Waiting { count: inner.queue.len(), oldest: inner.queue.front().map(|store| store.at) }
+        let verdict = inner.queue.front().map(|store| store.at);
+        Waiting {
+            count: inner.queue.len(),
+            notes: inner.notes.len(),
+            oldest: [verdict, inner.notes.oldest()].into_iter().flatten().min(),
+        }
     }
 
     /// Asks the storage thread to write everything and end; it gives up at `deadline`.
@@ -141,8 +197,8 @@ impl Mailbox {
         self.lock().closing
     }
 
-    /// Sleeps until `deadline`, or until verdicts arrive in an empty queue or the cache is
-    /// closed.
+    /// Sleeps until `deadline`, or until verdicts or notes arrive where nothing waited or the
+    /// cache is closed.
     pub fn sleep_until(&self, deadline: Instant) {
         let mut inner = self.lock();
         while !inner.news {
@@ -164,6 +220,7 @@ impl Mailbox {
         }
         inner.damaged = true;
         inner.queue = VecDeque::new();
+        inner.notes.clear();
         inner.news = true;
         inner.events.push(CacheEvent::Damaged(text));
         drop(inner);
@@ -229,13 +286,45 @@ mod tests {
     }
 
     #[test]
+    fn notes_wait_beside_the_verdicts() {
+        let mailbox = Mailbox::new(10, Box::new(|| ()));
+        assert!(mailbox.waiting().is_empty());
+        let start = Instant::now();
+        mailbox.note("a", "1", start);
+        let verdict = Store { at: start + Duration::from_secs(1), ..store(1) };
+        mailbox.push(verdict);
+        let waiting = mailbox.waiting();
+        assert_eq!(waiting, Waiting { count: 1, notes: 1, oldest: Some(start) });
+        assert_eq!(waiting.to_string(), "1 verdicts and 1 notes");
+        mailbox.settle_notes(&mailbox.notes());
+        let waiting = mailbox.waiting();
+        assert_eq!(waiting, Waiting { count: 1, notes: 0, oldest: Some(verdict.at) });
+        assert_eq!(waiting.to_string(), "1 verdicts");
+        mailbox.settle(1);
+        assert!(mailbox.waiting().is_empty());
+        mailbox.note("a", "2", start);
+        assert!(!mailbox.waiting().is_empty());
+    }
+
+    #[test]
+    fn a_note_before_the_sleep_is_not_slept_over() {
+        let mailbox = Mailbox::new(10, Box::new(|| ()));
+        let start = Instant::now();
+        mailbox.note("a", "1", start);
+        mailbox.sleep_until(start + Duration::from_secs(20));
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
     fn damage_is_told_once() {
         let mailbox = Mailbox::new(10, Box::new(|| ()));
         mailbox.push(store(1));
+        mailbox.note("a", "1", Instant::now());
         mailbox.report_damage("first".to_owned());
         mailbox.report_damage("second".to_owned());
         assert!(mailbox.is_damaged());
-        assert_eq!(mailbox.waiting().count, 0);
+        mailbox.note("b", "1", Instant::now());
+        assert!(mailbox.waiting().is_empty());
         assert_eq!(mailbox.take_events(), [CacheEvent::Damaged("first".to_owned())]);
         assert_eq!(mailbox.take_events(), []);
     }

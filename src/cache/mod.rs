@@ -4,7 +4,8 @@
 //! memory of recent verdicts, and the verdicts that are not written yet; it never waits
 //! for a write or a disk sync. The *storage thread* owns the only writing connection: it
 //! commits verdicts in small batches, syncs them, removes expired ones, and watches
-//! whether the loop still turns.
+//! whether the loop still turns. Beside the verdicts the file keeps a few short texts
+//! ([`Cache::note`]).
 //!
 //! Start-up order: [`sqlite::open_or_set_aside`] as `mail_owner` before chroot(2), then
 //! [`Cache::start`] after the last privilege is gone and every sandbox layer is set.
@@ -17,6 +18,7 @@ mod front;
 pub mod import;
 pub mod location;
 mod mailbox;
+mod notes;
 mod recent;
 pub mod record;
 mod set_aside;

@@ -21,6 +21,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transac
 
 use super::clock::wall_time;
 use super::filesystem::network_file_system;
+use super::notes;
 use super::record::{self, Columns, Key};
 use super::set_aside::set_aside;
 use crate::screen::test_set::CacheRecord;
@@ -48,7 +49,7 @@ const READ_LOCK_WAIT: Duration = Duration::from_millis(20);
 /// How long the storage thread waits inside SQLite for another process's commit.
 const WRITE_LOCK_WAIT: Duration = Duration::from_millis(500);
 
-/// Rows of `meta`.
+/// Rows of `meta`, besides those of notes, which have a prefix.
 pub(super) mod meta {
     pub const LAST_OPENED: &str = "last_opened";
     pub const LAST_SYNC: &str = "last_sync";
@@ -82,6 +83,9 @@ pub struct Opened {
     pub import_pending: bool,
     /// Where a damaged or foreign file went that had this name before.
     pub set_aside: Option<PathBuf>,
+    /// Names and texts of the notes in the file ([`Cache::note`](super::Cache::note)), those of
+    /// other processes included, in the order of their names; 256 at most.
+    pub notes: Vec<(String, String)>,
 }
 
 /// Why a file cannot be used.
@@ -221,6 +225,7 @@ fn open_connections(
     let opened = i64::try_from(wall_time().0).unwrap_or(i64::MAX);
     set_meta(&transaction, meta::LAST_OPENED, opened)?;
     let import_pending = get_meta(&transaction, meta::IMPORT_FINISHED)?.is_none();
+    let notes = notes::read(&transaction)?;
     transaction.commit()?;
     writer.busy_timeout(WRITE_LOCK_WAIT)?;
 
@@ -229,7 +234,7 @@ fn open_connections(
     // The first read opens the log; it also shows whether the table is there.
     reader.lookup_key(&Key::V4([0; 4]))?;
     reader.connection.busy_timeout(READ_LOCK_WAIT)?;
-    Ok(Ok(Opened { reader, writer, created, import_pending, set_aside: None }))
+    Ok(Ok(Opened { reader, writer, created, import_pending, set_aside: None, notes }))
 }
 
 /// A connection with the settings that every one has.

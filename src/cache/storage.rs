@@ -1,4 +1,4 @@
-//! The storage thread: verdicts first, then syncs, checkpoints and clean-up; and the
+//! The storage thread: verdicts and notes first, then syncs, checkpoints and clean-up; and the
 //! watchdog, because it is the only part of the process that turns when the loop does not.
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::watchdog::Watchdog;
 use super::writer::{Log, Writer};
 use crate::postfix::message::{Level, Message};
 
-/// From the arrival of a verdict to the commit: enough to catch a burst, and half of what
+/// From the arrival of a verdict or note to the commit: enough to catch a burst, and half of what
 /// other processes are promised.
 const BATCH_WINDOW: Duration = Duration::from_millis(25);
 const BATCH_ROWS: usize = 1_000;
@@ -159,10 +159,15 @@ impl File {
     }
 
     fn commit_batch(&mut self, mailbox: &Mailbox, now: Moment) -> Result<(), Fault> {
-        let batch = mailbox.batch(BATCH_ROWS);
-        let Some(last) = batch.last() else { return Ok(()) };
-        self.writer.commit(&batch, now.mono)?;
-        mailbox.settle(last.seq);
+        let (batch, notes) = (mailbox.batch(BATCH_ROWS), mailbox.notes());
+        if batch.is_empty() && notes.is_empty() {
+            return Ok(());
+        }
+        self.writer.commit(&batch, &notes, now.mono)?;
+        mailbox.settle_notes(&notes);
+        if let Some(last) = batch.last() {
+            mailbox.settle(last.seq);
+        }
         self.cleanup.note_stores(batch.len());
         Ok(())
     }
@@ -171,7 +176,7 @@ impl File {
     fn finish(mut self, name: &str, mailbox: &Mailbox, clock: &dyn Clock, deadline: Instant) {
         let result = loop {
             let now = clock.now();
-            if mailbox.waiting().count == 0 {
+            if mailbox.waiting().is_empty() {
                 if let Some(message) = self.cleanup.interrupt(self.writer.connection()) {
                     emit(&message);
                 }
@@ -186,18 +191,18 @@ impl File {
             }
         };
         if let Err(fault) = result {
-            let count = mailbox.waiting().count;
-            log::warn!("cache {name}: {fault}; {count} verdicts are lost at exit");
+            let waiting = mailbox.waiting();
+            log::warn!("cache {name}: {fault}; {waiting} are lost at exit");
         }
     }
 
     fn warn(&mut self, name: &str, reason: &str, mailbox: &Mailbox, now: Instant) {
         self.in_trouble = true;
         if let Some(times) = self.warnings.note(1, now) {
-            let count = mailbox.waiting().count;
+            let waiting = mailbox.waiting();
             log::warn!(
-                "cache {name}: cannot write: {reason} ({times} attempts); {count} verdicts are \
-                 kept in memory"
+                "cache {name}: cannot write: {reason} ({times} attempts); {waiting} are kept in \
+                 memory"
             );
         }
     }
@@ -291,6 +296,111 @@ mod tests {
         assert!(reader.lookup(address).unwrap().is_some());
     }
 
+    fn notes(dir: &TestDir) -> Vec<(String, String)> {
+        open(&dir.file("c"), &OpenOptions::default()).unwrap().notes
+    }
+
+    fn pair(name: &str, text: &str) -> (String, String) {
+        (name.to_owned(), text.to_owned())
+    }
+
+    #[test]
+    fn a_note_has_its_own_batch_and_sync() {
+        let dir = TestDir::new();
+        let (mut file, _reader, mailbox) = setup(&dir);
+        let mut now = SystemClock.now();
+        mailbox.note("a", "1", now.mono);
+        assert_eq!(file.turn("c", &mailbox, now), Ok(now.mono + BATCH_WINDOW));
+        assert_eq!(notes(&dir), []);
+        now.mono += BATCH_WINDOW;
+        let sync = file.turn("c", &mailbox, now).unwrap();
+        assert!(now.mono < sync && sync < now.mono + Duration::from_millis(950));
+        assert_eq!(notes(&dir), [pair("a", "1")]);
+        assert!(mailbox.waiting().is_empty());
+        now.mono = sync;
+        assert_eq!(file.turn("c", &mailbox, now), Ok(now.mono + LONGEST_SLEEP));
+    }
+
+    #[test]
+    fn a_note_goes_with_the_next_batch_of_verdicts() {
+        let dir = TestDir::new();
+        let (mut file, reader, mailbox) = setup(&dir);
+        let now = SystemClock.now();
+        let address = push(&mailbox, 1, now.mono - BATCH_WINDOW);
+        mailbox.note("a", "1", now.mono);
+        file.turn("c", &mailbox, now).unwrap();
+        assert!(mailbox.waiting().is_empty());
+        assert_eq!(mailbox.written(), 1);
+        assert!(reader.lookup(address).unwrap().is_some());
+        assert_eq!(notes(&dir), [pair("a", "1")]);
+    }
+
+    #[test]
+    fn notes_wait_for_another_writer_and_a_newer_text_takes_their_place() {
+        let dir = TestDir::new();
+        let (mut file, _reader, mailbox) = setup(&dir);
+        let foreign = connect(&dir.file("c"), Duration::ZERO).unwrap();
+        foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mut now = SystemClock.now();
+        mailbox.note("a", "1", now.mono);
+        now.mono += BATCH_WINDOW;
+        for _ in 0..5 {
+            assert_eq!(file.turn("c", &mailbox, now), Ok(now.mono + BUSY_PAUSE));
+            now.mono += BUSY_PAUSE;
+        }
+        mailbox.note("a", "2", now.mono);
+        assert_eq!(mailbox.waiting().notes, 1);
+        foreign.execute_batch("ROLLBACK").unwrap();
+        file.turn("c", &mailbox, now).unwrap();
+        assert!(mailbox.waiting().is_empty());
+        assert_eq!(notes(&dir), [pair("a", "2")]);
+    }
+
+    #[test]
+    fn notes_for_a_full_disk_are_kept() {
+        let dir = TestDir::new();
+        let (mut file, _reader, mailbox) = setup(&dir);
+        let connection = file.writer.connection();
+        let pages: i64 =
+            connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        connection.execute_batch(&format!("PRAGMA max_page_count = {pages}")).unwrap();
+        let mut now = SystemClock.now();
+        let text = "x".repeat(4_000);
+        for name in ["a", "b", "c"] {
+            mailbox.note(name, &text, now.mono);
+        }
+        now.mono += BATCH_WINDOW;
+        for pause in [1, 2, 4] {
+            let next = file.turn("c", &mailbox, now).unwrap();
+            assert_eq!(next, now.mono + Duration::from_secs(pause));
+            now.mono = next;
+        }
+        assert_eq!(mailbox.waiting().notes, 3);
+        file.writer.connection().execute_batch("PRAGMA max_page_count = 1000000").unwrap();
+        file.turn("c", &mailbox, now).unwrap();
+        assert!(mailbox.waiting().is_empty());
+        assert_eq!(notes(&dir), ["a", "b", "c"].map(|name| pair(name, &text)));
+    }
+
+    #[test]
+    fn the_end_waits_for_notes_without_verdicts() {
+        let dir = TestDir::new();
+        let (file, _reader, mailbox) = setup(&dir);
+        let foreign = connect(&dir.file("c"), Duration::ZERO).unwrap();
+        foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let now = Instant::now();
+        mailbox.note("a", "1", now);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                std::thread::sleep(Duration::from_millis(50));
+                foreign.execute_batch("ROLLBACK").unwrap();
+            });
+            file.finish("c", &mailbox, &SystemClock, now + Duration::from_secs(20));
+        });
+        assert!(mailbox.waiting().is_empty());
+        assert_eq!(notes(&dir), [pair("a", "1")]);
+    }
+
     #[test]
     fn a_full_disk_is_tried_again_with_growing_pauses() {
         let dir = TestDir::new();
@@ -332,6 +442,17 @@ mod tests {
         file.writer.connection().execute_batch("DROP TABLE verdict").unwrap();
         let now = SystemClock.now();
         push(&mailbox, 1, now.mono - BATCH_WINDOW);
+        let damage = file.turn("c", &mailbox, now).unwrap_err();
+        assert!(damage.contains("no such table"), "{damage}");
+    }
+
+    #[test]
+    fn a_note_finds_damage_too() {
+        let dir = TestDir::new();
+        let (mut file, _reader, mailbox) = setup(&dir);
+        file.writer.connection().execute_batch("DROP TABLE meta").unwrap();
+        let now = SystemClock.now();
+        mailbox.note("a", "1", now.mono - BATCH_WINDOW);
         let damage = file.turn("c", &mailbox, now).unwrap_err();
         assert!(damage.contains("no such table"), "{damage}");
     }

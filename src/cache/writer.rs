@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::mailbox::Store;
+use super::notes::{self, Note};
 use super::record::{self, Key};
 use super::sqlite::{Fault, meta, set_meta};
 use crate::screen::test_set::UnixTime;
@@ -20,6 +21,8 @@ use crate::screen::test_set::UnixTime;
 const SYNC_DELAY: Duration = Duration::from_millis(800);
 /// Rows written between two checkpoints; a row touches one page, rarely more.
 const CHECKPOINT_ROWS: usize = 1_000;
+/// A long note takes two more pages.
+const ROWS_PER_NOTE: usize = 3;
 
 const UPSERT: &str = "
     INSERT INTO verdict (address, pregreet, dnsbl, pipelining, non_smtp, bare_newline)
@@ -64,12 +67,12 @@ impl Writer {
         }
     }
 
-    /// Commits `stores` in one transaction; for an address that is there twice the later
-    /// one counts. Other processes see them when this returns.
+    /// Commits `stores` and `notes` in one transaction; for an address that is there twice the
+    /// later one counts. Other processes see them when this returns.
     ///
     /// # Errors
     /// Nothing is written then.
-    pub fn commit(&mut self, stores: &[Store], now: Instant) -> Result<(), Fault> {
+    pub fn commit(&mut self, stores: &[Store], notes: &[Note], now: Instant) -> Result<(), Fault> {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
@@ -88,9 +91,10 @@ impl Writer {
                 ))?;
             }
         }
+        notes::write(&transaction, notes)?;
         transaction.commit()?;
         self.unsynced_since.get_or_insert(now);
-        self.note_rows(stores.len());
+        self.note_rows(stores.len() + notes.len() * ROWS_PER_NOTE);
         Ok(())
     }
 
@@ -203,10 +207,10 @@ mod tests {
         let (mut writer, reader) = setup(&dir, u64::MAX);
         let mut both = stores(1..2, "5");
         both.extend(stores(1..2, "6;0"));
-        writer.commit(&both, Instant::now()).unwrap();
+        writer.commit(&both, &[], Instant::now()).unwrap();
         let found = reader.lookup(IpAddr::V4(1.into())).unwrap();
         assert_eq!(found, Some(record::parse("6;0")));
-        writer.commit(&stores(1..2, "4"), Instant::now()).unwrap();
+        writer.commit(&stores(1..2, "4"), &[], Instant::now()).unwrap();
         let found = reader.lookup(IpAddr::V4(1.into())).unwrap();
         assert_eq!(found, Some(record::parse("4")));
     }
@@ -217,8 +221,8 @@ mod tests {
         let (mut writer, _reader) = setup(&dir, u64::MAX);
         assert_eq!(writer.sync_due(), None);
         let start = Instant::now();
-        writer.commit(&stores(0..5, "5"), start).unwrap();
-        writer.commit(&stores(5..9, "5"), start + Duration::from_millis(500)).unwrap();
+        writer.commit(&stores(0..5, "5"), &[], start).unwrap();
+        writer.commit(&stores(5..9, "5"), &[], start + Duration::from_millis(500)).unwrap();
         assert_eq!(writer.sync_due(), Some(start + SYNC_DELAY));
         writer.sync(UnixTime(77)).unwrap();
         assert_eq!(writer.sync_due(), None);
@@ -233,7 +237,7 @@ mod tests {
         let (mut writer, _reader) = setup(&dir, 4 << 20);
         for round in 0..50 {
             writer
-                .commit(&stores(round * 1_000..(round + 1) * 1_000, "5"), Instant::now())
+                .commit(&stores(round * 1_000..(round + 1) * 1_000, "5"), &[], Instant::now())
                 .unwrap();
             assert_eq!(writer.checkpoint_if_due().unwrap(), Log::Fine);
         }
@@ -251,7 +255,7 @@ mod tests {
         let mut log = Log::Fine;
         for round in 0..100 {
             writer
-                .commit(&stores(round * 1_000..(round + 1) * 1_000, "5"), Instant::now())
+                .commit(&stores(round * 1_000..(round + 1) * 1_000, "5"), &[], Instant::now())
                 .unwrap();
             log = writer.checkpoint_if_due().unwrap();
             if log == Log::TooLong {
@@ -271,9 +275,9 @@ mod tests {
         writer.connection().busy_timeout(Duration::from_millis(5)).unwrap();
         let foreign = connect(&dir.file("c"), Duration::ZERO).unwrap();
         foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let fault = writer.commit(&stores(0..1, "5"), Instant::now()).unwrap_err();
+        let fault = writer.commit(&stores(0..1, "5"), &[], Instant::now()).unwrap_err();
         assert!(matches!(fault, Fault::Busy(_)), "{fault:?}");
         foreign.execute_batch("ROLLBACK").unwrap();
-        writer.commit(&stores(0..1, "5"), Instant::now()).unwrap();
+        writer.commit(&stores(0..1, "5"), &[], Instant::now()).unwrap();
     }
 }
