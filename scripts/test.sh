@@ -114,7 +114,7 @@ for part; do
         man) things+=(mandoc=mandoc) ;;
         conformance | selftest)
             things+=(python3=python3 ip=iproute2 unshare=util-linux mount=mount openssl=openssl
-                sqlite3=sqlite3 pgrep=procps ps=procps)
+                sqlite3=sqlite3 pgrep=procps ps=procps rbldnsd=rbldnsd)
             ;;
         *) die "no such part: $part" ;;
     esac

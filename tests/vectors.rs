@@ -9,18 +9,21 @@
 
 #[path = "vectors/engine.rs"]
 mod engine;
+#[path = "vectors/lists.rs"]
+mod lists;
 #[path = "simulation/stock.rs"]
 mod stock;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use gatepost::screen::dnsbl::answer::{Answer, Question};
 use gatepost::screen::event::{
     Access, Cached, HandOffResult, Input, Lookups, Now, Output, PEEK_LIMIT, Watch,
 };
 use gatepost::screen::logline::{Level, LogLine, Message};
-use gatepost::screen::policy::{Policy, Wording};
+use gatepost::screen::policy::{DetailLog, Policy, Wording};
 use gatepost::screen::screener::Screener;
 use gatepost::screen::session::{SessionId, Slots};
 use gatepost::screen::test_set::{Action, CacheRecord, Test, UnixTime};
@@ -84,6 +87,10 @@ struct Service {
     ids: BTreeMap<char, SessionId>,
     seen: Vec<String>,
     log: Vec<String>,
+    /// What lists answer, and after which time, by domain.
+    answers: HashMap<&'static str, (Duration, Answer)>,
+    /// The questions that stand, in the order in which they are answered.
+    questions: BTreeMap<(Instant, Question), Answer>,
 }
 
 impl Service {
@@ -103,7 +110,21 @@ impl Service {
             ids: BTreeMap::new(),
             seen: Vec::new(),
             log: Vec::new(),
+            answers: HashMap::new(),
+            questions: BTreeMap::new(),
         }
+    }
+
+    /// A list that answers with these records after so many milliseconds.
+    fn with_answer(mut self, list: &'static str, after: u64, records: &[&str]) -> Service {
+        let addresses: Box<[Ipv4Addr]> = records.iter().map(|text| text.parse().unwrap()).collect();
+        let answer = if addresses.is_empty() {
+            Answer::NotListed { ttl: Some(300) }
+        } else {
+            Answer::Listed { addresses, ttl: 300 }
+        };
+        self.answers.insert(list, (Duration::from_millis(after), answer));
+        self
     }
 
     fn with_access(mut self, access: Access) -> Service {
@@ -144,9 +165,19 @@ impl Service {
         assert_eq!((self.screener.sessions(), self.peers.len()), (0, 0), "{name}: who is left");
     }
 
-    /// Lets the time pass, deadlines first come first.
+    /// Lets the time pass, deadlines and answers first come first.
     fn wait_until(&mut self, end: Duration) {
         loop {
+            let deadline = self.peers.iter().filter_map(|(_, peer)| peer.deadline).min();
+            if let Some(answered) = self.questions.first_entry()
+                && answered.key().0 <= self.base + end
+                && deadline.is_none_or(|deadline| answered.key().0 <= deadline)
+            {
+                let ((at, question), answer) = answered.remove_entry();
+                self.time = at - self.base;
+                self.feed(Input::ListAnswer { question, answer: &answer });
+                continue;
+            }
             let due = |(id, peer): (SessionId, &Peer)| Some((peer.deadline?, id));
             let next = self.peers.iter().filter_map(due).min();
             match next.filter(|(deadline, _)| *deadline <= self.base + end) {
@@ -220,6 +251,15 @@ impl Service {
                 Output::SetDeadline(id, deadline) => {
                     self.peers.get_mut(id).unwrap().deadline = Some(deadline);
                 }
+                Output::AskList(question) => {
+                    let list = self.policy.dnsbl.lists.get(question.list).unwrap();
+                    let (after, answer) = self.answers[list.domain.as_str()].clone();
+                    let at = self.base + self.time + after;
+                    self.questions.insert((at, question), answer);
+                }
+                Output::ForgetList(question) => {
+                    self.questions.retain(|(_, other), _| *other != question);
+                }
                 Output::Store(address, record) => {
                     self.tables.cache.insert(address, record);
                 }
@@ -258,9 +298,10 @@ fn fill_in_ports(line: &str) -> String {
 
 /// A log line as the maillog has it, behind the process's name.
 fn logged(line: &LogLine) -> String {
+    let program = if line.is_dnsblog() { "dnsblog: " } else { "" };
     match line.level() {
-        Level::Warning => format!("warning: {line}"),
-        _ => line.to_string(),
+        Level::Warning => format!("{program}warning: {line}"),
+        _ => format!("{program}{line}"),
     }
 }
 

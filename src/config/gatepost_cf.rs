@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::reader::Reader;
 use crate::postfix::main_cf::{Dictionary, Origin};
+use crate::screen::policy::DetailLog;
 
 /// The names that exist.
-const NAMES: [&str; 3] = ["workers", "cache_file", "cache_max_entries"];
+const NAMES: [&str; 5] =
+    ["workers", "cache_file", "cache_max_entries", "dnsbl_detail_log", "dnsbl_nameservers"];
 
 /// How different an unknown name may be from an existing one to be called a slip.
 const MAX_DISTANCE: usize = 3;
@@ -22,11 +24,22 @@ pub struct OwnSettings {
     pub cache_file: Option<PathBuf>,
     /// gatepost.cf: `cache_max_entries`, at least 1000.
     pub cache_max_entries: usize,
+    /// gatepost.cf: `dnsbl_nameservers`, who is asked about DNS blocklists; empty: whom
+    /// resolv.conf names.
+    pub dnsbl_nameservers: String,
+    /// gatepost.cf: `dnsbl_detail_log`, `listed`, `all` or `none`.
+    pub dnsbl_detail_log: DetailLog,
 }
 
 impl Default for OwnSettings {
     fn default() -> OwnSettings {
-        OwnSettings { workers: 1, cache_file: None, cache_max_entries: 2_000_000 }
+        OwnSettings {
+            workers: 1,
+            cache_file: None,
+            cache_max_entries: 2_000_000,
+            dnsbl_nameservers: String::new(),
+            dnsbl_detail_log: DetailLog::Listed,
+        }
     }
 }
 
@@ -68,12 +81,29 @@ impl OwnSettings {
                 Ok(())
             }
             "cache_file" => Err(format!("{name} = {value}: need an absolute path; ignored")),
+            "dnsbl_nameservers" => {
+                value.clone_into(&mut self.dnsbl_nameservers);
+                Ok(())
+            }
+            "dnsbl_detail_log" => {
+                self.dnsbl_detail_log = match value {
+                    "listed" => DetailLog::Listed,
+                    "all" => DetailLog::All,
+                    "none" => DetailLog::None,
+                    _ => return Err(not_one_of(name, value, "listed, all, none")),
+                };
+                Ok(())
+            }
             _ => Err(match nearest(name) {
                 Some(known) => format!("unknown parameter \"{name}\"; did you mean \"{known}\"?"),
                 None => format!("unknown parameter \"{name}\""),
             }),
         }
     }
+}
+
+fn not_one_of(name: &str, value: &str, words: &str) -> String {
+    format!("{name} = {value}: need one of {words}; ignored")
 }
 
 /// Sets `target` if the text is a number in bounds.

@@ -5,7 +5,9 @@ use super::reader::Reader;
 use super::settings::{Settings, TlsLevel};
 use crate::postfix::lists::{split_before_comment, split_list};
 use crate::postfix::message::Message;
-use crate::screen::policy::{EngineRules, Limits, Policy, Wording};
+use crate::screen::dnsbl::lists::Lists;
+use crate::screen::dnsbl::score::TtlLimits;
+use crate::screen::policy::{DnsblRules, EngineRules, Limits, Policy, Wording};
 use crate::screen::smtp::forbidden::{Forbidden, Pattern};
 use crate::screen::smtp::keyword::{self, Keyword};
 use crate::screen::test_set::{PerTest, Test, TestSet};
@@ -28,7 +30,9 @@ pub fn policy(reader: &mut Reader<'_>, actions: Actions, settings: &Settings) ->
     let greet_banner = reader.optional("postscreen_greet_banner");
     let pregreet = greet_banner.as_ref().map(|_| Test::Pregreet);
     let deep = SWITCHES.map(|(test, name)| reader.bool(name).then_some(test));
-    let enabled: TestSet = pregreet.into_iter().chain(deep.into_iter().flatten()).collect();
+    let dnsbl = (!settings.dnsbl.sites.is_empty()).then_some(Test::Dnsbl);
+    let enabled: TestSet =
+        pregreet.into_iter().chain(dnsbl).chain(deep.into_iter().flatten()).collect();
     Policy {
         greet_banner,
         smtpd_banner: reader.str("smtpd_banner"),
@@ -43,7 +47,18 @@ pub fn policy(reader: &mut Reader<'_>, actions: Actions, settings: &Settings) ->
             non_smtp_command: reader.time("postscreen_non_smtp_command_ttl"),
             bare_newline: reader.time("postscreen_bare_newline_ttl"),
         },
-        dnsbl_max_ttl: reader.time("postscreen_dnsbl_max_ttl"),
+        dnsbl: DnsblRules {
+            lists: Lists::new(&settings.dnsbl.sites),
+            threshold: settings.dnsbl.threshold,
+            allowlist_threshold: Some(settings.dnsbl.allowlist_threshold)
+                .filter(|threshold| *threshold < 0),
+            ttl: TtlLimits {
+                min: reader.time("postscreen_dnsbl_min_ttl"),
+                max: reader.time("postscreen_dnsbl_max_ttl"),
+            },
+            timeout: settings.dnsbl.timeout,
+            detail: settings.own.dnsbl_detail_log,
+        },
         greet_wait: reader.stressed_time("postscreen_greet_wait"),
         command_time_limit: reader.stressed_time("postscreen_command_time_limit"),
         line_length_limit: reader.count("line_length_limit"),
@@ -123,12 +138,6 @@ pub fn not_acted_on(
     enabled: TestSet,
 ) -> Vec<Message> {
     let mut messages = Vec::new();
-    if !settings.dnsbl.sites.is_empty() {
-        messages.push(Message::warning(
-            "postscreen_dnsbl_sites is set, but this version of Gatepost does not do that test \
-             yet",
-        ));
-    }
     let engine = &settings.engine;
     // Without deep tests, good clients never meet the engine, and smtpd(8) offers them STARTTLS.
     let tls_missed = match engine.tls_level {

@@ -47,6 +47,16 @@ impl Worker {
                 }
             }
             Output::SetDeadline(id, at) => self.timers.set(Timer::Session(id), at),
+            Output::AskList(question) => {
+                if let Some(lists) = &mut self.lists {
+                    lists.ask(question, now);
+                }
+            }
+            Output::ForgetList(question) => {
+                if let Some(lists) = &mut self.lists {
+                    lists.forget(question, now);
+                }
+            }
             Output::Store(address, record) => self.sources.cache.store(address, record),
             Output::HandOff { session, client, server } => self.pass(session, client, server),
             Output::Close(id) => self.close(id, now),
@@ -57,7 +67,8 @@ impl Worker {
         self.text.clear();
         // Writing into a String cannot fail.
         let _ = write!(self.text, "{line}");
-        maillog::write(Program::Postscreen, line.level(), &self.text);
+        let program = if line.is_dnsblog() { Program::Dnsblog } else { Program::Postscreen };
+        maillog::write(program, line.level(), &self.text);
     }
 
     fn send(&mut self, id: SessionId, reply: Reply) {

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use mio::unix::SourceFd;
 
-use super::worker::{Idleness, Stage, Timer, Worker};
+use super::names::Content;
+use super::worker::{Idleness, Stage, Timer, Watched, Worker};
 use crate::cache::CacheEvent;
 use crate::control::{FromWorker, Received, ToWorker};
 use crate::postfix::maillog;
+use crate::postfix::message::Message;
 use crate::screen::event::{Input, Now};
 
 /// How long clients have after SIGTERM to read their 421. systemd and `postfix stop` count to
@@ -20,12 +22,12 @@ const LAST_CALL: Duration = Duration::from_millis(1500);
 
 impl Worker {
     /// Orders of the supervisor, or its end.
-    pub(super) fn orders(&mut self) {
+    pub(super) fn orders(&mut self, now: Now) {
         while let Some(channel) = &self.supervisor {
             match channel.order() {
                 Ok(Received::Message(ToWorker::Go)) => {}
                 Ok(Received::Message(ToWorker::Changed(number, file))) => {
-                    self.take_in(number, file);
+                    self.take_in(number, file, now);
                 }
                 Ok(Received::Nothing) => return,
                 Ok(Received::Closed) => return self.drain(),
@@ -61,18 +63,33 @@ impl Worker {
     }
 
     /// A watched file has changed.
-    fn take_in(&mut self, number: u32, file: OwnedFd) {
+    fn take_in(&mut self, number: u32, file: OwnedFd, now: Now) {
         let index = usize::try_from(number).unwrap_or(usize::MAX);
-        let Some(path) = self.settings.watched.get(index) else { return };
-        let text = match read_whole(&File::from(file)) {
-            Ok(text) => text,
+        let Some(watched) = self.settings.watched.get(index) else { return };
+        let path = watched.path();
+        let Content { modified, text } = match read_whole(&File::from(file)) {
+            Ok(content) => content,
             Err(error) => {
                 log::warn!("{}: read: {error}; keeping the former content", path.display());
                 return;
             }
         };
-        for message in self.sources.tables.reload(path, &text) {
-            maillog::message(&message);
+        match watched {
+            Watched::Table(path) => {
+                let mut messages = self.sources.tables.reload(path, &text);
+                let tables = &self.sources.tables;
+                let named =
+                    self.screener.rename_lists(|domain| tables.dnsbl_name(domain, &mut messages));
+                messages.extend(named.err().map(|error| Message::warning(error.to_string())));
+                for message in messages {
+                    maillog::message(&message);
+                }
+            }
+            Watched::NameServers(number, _) => {
+                if let Some(lists) = &mut self.lists {
+                    lists.take_in(*number, Content { modified, text }, now);
+                }
+            }
         }
         log::info!("file {} has changed - taken in", path.display());
     }
@@ -127,8 +144,9 @@ impl Worker {
 
 /// Reads a file from its start, wherever another process that was given the same descriptor
 /// has read to.
-fn read_whole(file: &File) -> io::Result<Vec<u8>> {
-    let mut text = vec![0; usize::try_from(file.metadata()?.len()).unwrap_or_default()];
+fn read_whole(file: &File) -> io::Result<Content> {
+    let metadata = file.metadata()?;
+    let mut text = vec![0; usize::try_from(metadata.len()).unwrap_or_default()];
     let mut length = 0;
     while let Some(rest) = text.get_mut(length..)
         && !rest.is_empty()
@@ -139,5 +157,5 @@ fn read_whole(file: &File) -> io::Result<Vec<u8>> {
         }
     }
     text.truncate(length);
-    Ok(text)
+    Ok(Content { modified: metadata.modified()?, text })
 }

@@ -2,15 +2,19 @@
 //!
 //! `startup` opens what it needs and locks itself in, `worker` is the loop, `accept` takes
 //! connections in, `clients` reports what their sockets say, `effects` does what the core wants
-//! done, `lookups` answers its questions, `lifecycle` obeys the supervisor and signals.
+//! done, `lookups` answers its questions, `lists` asks DNS blocklists on its behalf at the servers
+//! that `names` knows, `lifecycle` obeys the supervisor and signals.
 
 mod accept;
 mod clients;
 mod effects;
 mod lifecycle;
+mod lists;
 mod lookups;
+mod names;
 mod startup;
 mod worker;
 
+pub use names::{Content, NameServers, ResolvConf};
 pub use startup::{CacheStart, Start, run};
-pub use worker::WorkerSettings;
+pub use worker::{Watched, WorkerSettings};

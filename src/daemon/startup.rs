@@ -11,7 +11,9 @@ use mio::net::TcpListener;
 use nix::sys::signal::Signal;
 use thiserror::Error;
 
+use super::lists::ListLookups;
 use super::lookups::Sources;
+use super::names::NameServers;
 use super::worker::{Parts, Worker, WorkerSettings, now};
 use crate::cache::location::Location;
 use crate::cache::sqlite::{self, Opened};
@@ -47,6 +49,8 @@ pub struct Start {
     pub unprivileged: bool,
     /// master.cf: `chroot`; the queue directory.
     pub jail: Option<PathBuf>,
+    /// Who is asked about DNS blocklists; `None` if there are none.
+    pub name_servers: Option<NameServers>,
     /// Where the cache is.
     pub cache: CacheStart,
     /// main.cf: `postscreen_watchdog_timeout`.
@@ -132,8 +136,14 @@ fn begin(start: Start) -> Result<Worker, StartError> {
     for listener in &listeners {
         listener.set_nonblocking(true).map_err(system("fcntl"))?;
     }
+    let lists = start
+        .name_servers
+        .map(|names| ListLookups::new(&start.policy.dnsbl, names, &reactor, now().mono))
+        .transpose()
+        .map_err(system("epoll"))?;
     Worker::new(Parts {
         reactor,
+        lists,
         listeners: listeners.into_iter().map(TcpListener::from_std).collect(),
         screener: Screener::new(start.policy),
         sources: Sources { tables: start.tables, cache },

@@ -5,13 +5,14 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::net::TcpListener;
 use nix::sys::signalfd::SignalFd;
 
+use super::lists::ListLookups;
 use super::lookups::Sources;
 use crate::cache::watchdog::Heartbeat;
 use crate::control::{Channel, FromWorker};
@@ -34,6 +35,8 @@ pub struct Worker {
     pub(super) timers: Timers<Timer>,
     pub(super) screener: Screener,
     pub(super) sources: Sources,
+    /// `None` if there are no DNS blocklists.
+    pub(super) lists: Option<ListLookups>,
     /// What effects have come to; handled in the next turn.
     pub(super) results: VecDeque<Outcome>,
     /// Sessions whose sockets may have more input than was taken.
@@ -69,7 +72,25 @@ pub struct WorkerSettings {
     /// Whether IPv4-mapped IPv6 addresses are IPv4 ones (main.cf: `inet_protocols`).
     pub ipv4: bool,
     /// The files whose changes the supervisor reports, by number.
-    pub watched: Vec<PathBuf>,
+    pub watched: Vec<Watched>,
+}
+
+/// A file whose changes the supervisor reports.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Watched {
+    /// Tables and lists come from it.
+    Table(PathBuf),
+    /// It may say which name servers to ask; its number in [`super::NameServers`].
+    NameServers(usize, PathBuf),
+}
+
+impl Watched {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Watched::Table(path) | Watched::NameServers(_, path) => path,
+        }
+    }
 }
 
 /// What a deadline is for.
@@ -130,6 +151,8 @@ pub struct Parts {
     pub screener: Screener,
     /// Tables and cache.
     pub sources: Sources,
+    /// The way to DNS blocklists.
+    pub lists: Option<ListLookups>,
     /// The rest of main.cf.
     pub settings: WorkerSettings,
     /// The way to the supervisor.
@@ -161,6 +184,7 @@ impl Worker {
             timers: Timers::default(),
             screener: parts.screener,
             sources: parts.sources,
+            lists: parts.lists,
             results: VecDeque::new(),
             readable: VecDeque::new(),
             acceptable: VecDeque::new(),
@@ -187,7 +211,7 @@ impl Worker {
             let busy = !self.results.is_empty()
                 || !self.readable.is_empty()
                 || !self.acceptable.is_empty();
-            let deadline = if busy { Some(Instant::now()) } else { self.timers.next_deadline() };
+            let deadline = if busy { Some(Instant::now()) } else { self.next_deadline() };
             self.reactor.wait(deadline, &mut ready)?;
             self.heartbeat.turn_begins();
             self.turn(&ready);
@@ -199,6 +223,11 @@ impl Worker {
 
     fn is_done(&self) -> bool {
         self.stage != Stage::Serving && self.conns.is_empty()
+    }
+
+    fn next_deadline(&mut self) -> Option<Instant> {
+        let lists = self.lists.as_mut().and_then(ListLookups::next_deadline);
+        self.timers.next_deadline().into_iter().chain(lists).min()
     }
 
     fn turn(&mut self, ready: &[Ready]) {
@@ -214,6 +243,7 @@ impl Worker {
                 self.outcome(outcome, now);
             }
         }
+        self.list_answers(now);
         while let Some(timer) = self.timers.pop_expired(now.mono) {
             self.expired(timer, now);
         }
@@ -233,18 +263,21 @@ impl Worker {
     fn ready(&mut self, event: Ready, now: Now) {
         match event.source {
             Source::Listener(number) => self.accept(number, now),
-            Source::Supervisor => self.orders(),
+            Source::Supervisor => self.orders(now),
             Source::Signal => self.signalled(now),
             Source::Storage => self.storage_events(),
             Source::Client(id) => self.client_ready(id, event, now),
+            Source::Dns { slot, generation } => {
+                if let Some(lists) = &mut self.lists {
+                    lists.ready(slot, generation, now);
+                }
+            }
             Source::PassChannel(id) => {
                 if self.conns.get_mut(id).is_some_and(Conn::was_taken) {
                     let result = HandOffResult::Done;
                     self.feed(Input::HandOff { session: id, result }, now);
                 }
             }
-            // Nothing has a socket to a name server yet.
-            Source::Dns { .. } => {}
         }
     }
 

@@ -9,7 +9,7 @@ use super::access_list::AccessList;
 use super::address_list::{AddressList, Membership};
 use super::message::Message;
 use super::mynetworks::Mynetworks;
-use super::table::{FileSource, JailedFiles, Tables};
+use super::table::{Answer, FileSource, JailedFiles, OpenOptions, TableId, Tables};
 use crate::screen::event::Access;
 
 /// The names that messages use.
@@ -28,9 +28,16 @@ pub struct ScreenTableSettings {
     pub mynetworks_host_style: Option<String>,
     /// main.cf: `postscreen_allowlist_interfaces`.
     pub allowlist_interfaces: String,
+    /// main.cf: `postscreen_dnsbl_reply_map`, one table.
+    pub dnsbl_reply_map: Option<String>,
     /// main.cf: `daemon_table_open_error_is_fatal`.
     pub table_errors_are_fatal: bool,
 }
+
+/// A table, as written, that could not be asked.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0} lookup error")]
+pub struct LookupError(String);
 
 /// Open lists and tables. Asking them reads no file.
 #[derive(Debug)]
@@ -39,6 +46,7 @@ pub struct ScreenTables {
     access: AccessList,
     mynetworks: Mynetworks,
     allowlist_interfaces: AddressList,
+    dnsbl_reply_map: Option<TableId>,
 }
 
 impl ScreenTables {
@@ -89,7 +97,15 @@ impl ScreenTables {
             messages,
         )
         .map_err(|error| error.to_string())?;
-        Ok(ScreenTables { tables, access, mynetworks, allowlist_interfaces })
+        let dnsbl_reply_map = match &settings.dnsbl_reply_map {
+            Some(map) => Some(
+                tables
+                    .open(map, OpenOptions::TOLERANT, files, messages)
+                    .map_err(|error| error.to_string())?,
+            ),
+            None => None,
+        };
+        Ok(ScreenTables { tables, access, mynetworks, allowlist_interfaces, dnsbl_reply_map })
     }
 
     /// What the access list says about a client. Warnings and notices are added to
@@ -102,6 +118,24 @@ impl ScreenTables {
     /// is trouble, which is added to `messages`.
     pub fn interface_allowed(&self, server: IpAddr, messages: &mut Vec<Message>) -> bool {
         self.allowlist_interfaces.evaluate(&self.tables, server, messages) == Membership::Member
+    }
+
+    /// What a DNS blocklist is called in replies, if main.cf's `postscreen_dnsbl_reply_map`
+    /// has a name for its domain.
+    ///
+    /// # Errors
+    /// If the table cannot tell.
+    pub fn dnsbl_name(
+        &self,
+        domain: &str,
+        messages: &mut Vec<Message>,
+    ) -> Result<Option<String>, LookupError> {
+        let Some(id) = self.dnsbl_reply_map else { return Ok(None) };
+        match self.tables.lookup(id, domain, messages) {
+            Answer::Found(name) => Ok(Some(name.into_owned())),
+            Answer::NotFound => Ok(None),
+            Answer::Failed => Err(LookupError(self.tables.spec(id).to_owned())),
+        }
     }
 
     /// The tables, for the parameters that look things up in one table or a few.
@@ -203,6 +237,28 @@ mod tests {
         assert_eq!(allowed("127.0.0.9", "127.0.0.1"), (false, vec![]));
         let warning = "postscreen_allowlist_interfaces: fail:x: table lookup problem";
         assert_eq!(allowed("fail:x", "127.0.0.1"), (false, vec![Message::warning(warning)]));
+    }
+
+    #[test]
+    fn names_of_blocklists() {
+        let files = Files::new([("/names", "secret.zen.test zen.test\n")]);
+        let open = |map: &str| {
+            let settings = ScreenTableSettings {
+                dnsbl_reply_map: Some(map.into()),
+                ..ScreenTableSettings::default()
+            };
+            ScreenTables::open(&settings, &files).unwrap().0
+        };
+        let mut messages = Vec::new();
+        let mut tables = open("texthash:/names");
+        assert_eq!(tables.watched(), [Path::new("/names")]);
+        let mut name = |tables: &ScreenTables, domain| tables.dnsbl_name(domain, &mut messages);
+        assert_eq!(name(&tables, "secret.zen.test"), Ok(Some("zen.test".into())));
+        assert_eq!(name(&tables, "open.test"), Ok(None));
+        tables.reload(Path::new("/names"), b"open.test x\n");
+        assert_eq!(name(&tables, "open.test"), Ok(Some("x".into())));
+        let broken = name(&open("fail:x"), "open.test").unwrap_err();
+        assert_eq!(broken.to_string(), "fail:x lookup error");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use super::dnsbl::board::Board;
 use super::session::SessionId;
 use super::test_set::CacheRecord;
 
@@ -18,6 +19,8 @@ pub struct Client {
     pub record: Option<CacheRecord>,
     /// Whether PASS NEW has been logged in this unbroken run of open sessions.
     pub pass_new_logged: bool,
+    /// The look-ups at DNS blocklists that are under way.
+    pub board: Option<Box<Board>>,
 }
 
 /// All addresses with open sessions.
@@ -29,10 +32,15 @@ pub struct Clients {
 impl Clients {
     /// Counts one more session of an address, and tells how many there are now.
     pub fn enter(&mut self, address: IpAddr, id: SessionId) -> usize {
-        let client =
-            self.table.entry(address).and_modify(|client| client.more.push(id)).or_insert_with(
-                || Client { session: id, more: Vec::new(), record: None, pass_new_logged: false },
-            );
+        let first = || Client {
+            session: id,
+            more: Vec::new(),
+            record: None,
+            pass_new_logged: false,
+            board: None,
+        };
+        let entry = self.table.entry(address).and_modify(|client| client.more.push(id));
+        let client = entry.or_insert_with(first);
         client.more.len() + 1
     }
 

@@ -25,10 +25,15 @@ const BUSY_REASON: &str = "Resource temporarily unavailable";
 fn conclude(screener: &mut Screener, turn: &mut Turn<'_>, session: &Session) {
     let address = session.client.ip();
     let Some(client) = screener.clients.get_mut(address) else { return };
+    let record = client.record.unwrap_or_default();
+    let record = match session.outcomes.dnsbl.pass() {
+        Some(until) if session.recommended => verdict::raised(record, until),
+        _ => record,
+    };
     let end = verdict::conclude(
         session.refusal,
         &session.outcomes,
-        &client.record.unwrap_or_default(),
+        &record,
         screener.policy.enabled,
         session.was_new,
         client.pass_new_logged,

@@ -10,7 +10,7 @@ use super::logline::{LogLine, Message};
 use super::policy::Wording;
 use super::reply::Reply;
 use super::screener::{Screener, Turn};
-use super::session::{Phase, Session, SessionId};
+use super::session::{GreetWait, Phase, Session, SessionId};
 use super::test_set::CacheRecord;
 use super::verdict::{self, Admission, NextStep, Outcomes, Refusal, Welcome};
 
@@ -30,7 +30,8 @@ pub(super) fn connected(
         outcomes: Outcomes::default(),
         refusal: None,
         was_new: false,
-        phase: Phase::BeforeHandshake,
+        recommended: false,
+        phase: Phase::BeforeHandshake(GreetWait::until(turn.now.mono)),
         phase_began: turn.now.mono,
     };
 

@@ -1,7 +1,9 @@
 //! DNS blocklists: who is asked, and what the answers come to.
 
 pub mod answer;
+pub mod board;
 pub mod lists;
-mod name;
+pub mod name;
 pub mod score;
 pub mod site;
+pub mod trouble;

@@ -9,6 +9,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use super::dnsbl::answer::{Answer, Question};
 use super::logline::{LogLine, Message};
 use super::reply::Reply;
 use super::session::SessionId;
@@ -76,6 +77,13 @@ pub enum Input<'a> {
         /// The result.
         result: HandOffResult<'a>,
     },
+    /// What came of [`Output::AskList`].
+    ListAnswer {
+        /// What was asked.
+        question: Question,
+        /// The answer.
+        answer: &'a Answer,
+    },
     /// The process is told to end at once (SIGTERM).
     Terminate,
 }
@@ -119,6 +127,10 @@ pub enum Output {
     Watch(SessionId, Watch),
     /// Report [`Input::Deadline`] then; replaces the session's earlier deadline.
     SetDeadline(SessionId, Instant),
+    /// Ask a DNS blocklist; the answer is an [`Input::ListAnswer`].
+    AskList(Question),
+    /// Nobody wants to know any more.
+    ForgetList(Question),
     /// Remember this about the address.
     Store(IpAddr, CacheRecord),
     /// Hand the client to smtpd(8), and keep the descriptor until the result is in.

@@ -4,6 +4,7 @@
 //! pflogsumm, logwatch and fail2ban know.
 
 mod form;
+mod lists;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use super::smtp::engine::Envelope;
 use super::smtp::offence::Offence;
 pub use form::{Elapsed, Escaped};
 use form::{End, Shown};
+pub use lists::{ListLine, Missing, Verdicts};
 
 /// How serious a message is, in Postfix's steps.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -94,6 +96,10 @@ pub enum LogLine {
         /// The bytes, or the first [`QUOTE_LIMIT`] of them.
         data: Box<[u8]>,
     },
+    /// The client's score reaches the threshold, whatever the action.
+    DnsblRank(SocketAddr, i32),
+    /// What DNS lists say, and what is wrong with them.
+    List(ListLine),
     /// The client hung up.
     Hangup {
         /// Who.
@@ -177,6 +183,11 @@ pub enum Stage {
 pub const QUOTE_LIMIT: usize = 100;
 
 impl LogLine {
+    /// Whether dnsblog(8) would log this in postscreen(8)'s stead, under its own name.
+    pub fn is_dnsblog(&self) -> bool {
+        matches!(self, LogLine::List(line) if line.is_dnsblog())
+    }
+
     /// How serious it is.
     pub fn level(&self) -> Level {
         match self {
@@ -185,6 +196,7 @@ impl LogLine {
             | LogLine::CannotPass { .. }
             | LogLine::HandOffTimeout { .. } => Level::Warning,
             LogLine::Message(message) => message.level,
+            LogLine::List(line) => line.level(),
             LogLine::Connect { .. }
             | LogLine::Allowlisted(..)
             | LogLine::Denylisted(..)
@@ -193,6 +205,7 @@ impl LogLine {
             | LogLine::PassNew(_)
             | LogLine::PassOld(_)
             | LogLine::Pregreet { .. }
+            | LogLine::DnsblRank(..)
             | LogLine::Hangup { .. }
             | LogLine::CommandTimeLimit(..)
             | LogLine::CommandLengthLimit(..)
@@ -247,6 +260,10 @@ impl fmt::Display for LogLine {
                 text.truncate(QUOTE_LIMIT);
                 write!(f, "PREGREET {count} after {after} from {}: {text}", End(client))
             }
+            LogLine::DnsblRank(client, rank) => {
+                write!(f, "DNSBL rank {rank} for {}", End(client))
+            }
+            LogLine::List(line) => line.fmt(f),
             LogLine::Hangup { client, after, stage } => {
                 let stage = match stage {
                     Stage::BeforeHandshake => "before",

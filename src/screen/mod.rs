@@ -4,6 +4,7 @@
 //! Read `event` for the contract, then the steps in the order in which a client takes
 //! them: `connect`, `early`, `dialogue`, `conclude`. Each asks `verdict` what follows.
 
+mod blocklist;
 pub mod client;
 mod conclude;
 mod connect;

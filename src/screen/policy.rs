@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use super::dnsbl::lists::Lists;
+use super::dnsbl::score::TtlLimits;
 use super::smtp::forbidden::Forbidden;
 use super::smtp::keyword::Keyword;
 use super::test_set::{Action, PerTest, TestSet};
@@ -26,8 +28,8 @@ pub struct Policy {
     /// How long a pass counts: main.cf `postscreen_greet_ttl` and so on; for DNSBL the
     /// minimum, `postscreen_dnsbl_min_ttl`.
     pub ttl: PerTest<Duration>,
-    /// main.cf: `postscreen_dnsbl_max_ttl`.
-    pub dnsbl_max_ttl: Duration,
+    /// How DNS blocklists are judged.
+    pub dnsbl: DnsblRules,
     /// main.cf: `postscreen_greet_wait`.
     pub greet_wait: Stressed<Duration>,
     /// main.cf: `postscreen_command_time_limit`.
@@ -46,6 +48,38 @@ pub struct Policy {
     pub delay_resolution: u8,
     /// main.cf: `smtpd_service_name`.
     pub smtpd_service: String,
+}
+
+/// How DNS blocklists are judged.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DnsblRules {
+    /// main.cf: `postscreen_dnsbl_sites`.
+    pub lists: Lists,
+    /// main.cf: `postscreen_dnsbl_threshold`: the score from which on a client fails; at
+    /// least 1.
+    pub threshold: i32,
+    /// main.cf: `postscreen_dnsbl_allowlist_threshold`: the score down from which a client
+    /// need not pass any other test; `None` unless negative.
+    pub allowlist_threshold: Option<i32>,
+    /// For how long a pass counts.
+    pub ttl: TtlLimits,
+    /// main.cf: `postscreen_dnsbl_timeout`, the limit of one look-up.
+    pub timeout: Duration,
+    /// gatepost.cf: `dnsbl_detail_log`.
+    pub detail: DetailLog,
+}
+
+/// About which clients the log says how their score came about (gatepost.cf:
+/// `dnsbl_detail_log`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum DetailLog {
+    /// Those that some list knows, and those about whom some list gave no answer.
+    #[default]
+    Listed,
+    /// All that were looked up.
+    All,
+    /// None.
+    None,
 }
 
 /// What the built-in SMTP engine goes by.

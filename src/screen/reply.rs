@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::policy::{EngineRules, Policy};
 use super::smtp::keyword::Keyword;
-use super::verdict::Refusal;
+use super::verdict::{Blocked, Refusal};
 
 /// A reply to the client, by its meaning.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +28,8 @@ pub enum Reply {
     Denylisted,
     /// The client talked before its turn, or otherwise broke the protocol.
     ProtocolError,
+    /// DNS blocklists know the client.
+    Blocked(Blocked),
     /// The client does not speak SMTP.
     NonSmtpCommand,
     /// Try again later, for no reason that concerns the client.
@@ -126,7 +128,15 @@ impl Reply {
             Reply::NonSmtpCommand => "521 5.7.0 Error: I can break rules, too. Goodbye.",
             Reply::Unavailable => "421 4.3.2 Service currently unavailable",
             Reply::Bye => "221 2.0.0 Bye",
-            Reply::Refused(refusal) => refused(refusal),
+            Reply::Blocked(by) => return format!("521 {}", blocked(by, policy)),
+            Reply::Refused(Some(Refusal::Blocked(by))) => {
+                return format!("550 {}", blocked(by, policy));
+            }
+            Reply::Refused(None | Some(Refusal::Veto)) => "450 4.3.2 Service currently unavailable",
+            Reply::Refused(Some(Refusal::Denylisted)) => "550 5.3.2 Service currently unavailable",
+            Reply::Refused(Some(Refusal::Pregreet | Refusal::DeepTest)) => {
+                "550 5.5.1 Protocol error"
+            }
             Reply::HeloSyntax => "501 Syntax: HELO hostname",
             Reply::EhloSyntax => "501 Syntax: EHLO hostname",
             Reply::StarttlsSyntax if policy.engine.old_starttls_syntax => {
@@ -156,13 +166,11 @@ impl Reply {
     }
 }
 
-/// Why no recipient is good.
-fn refused(refusal: Option<Refusal>) -> &'static str {
-    match refusal {
-        None | Some(Refusal::Veto) => "450 4.3.2 Service currently unavailable",
-        Some(Refusal::Denylisted) => "550 5.3.2 Service currently unavailable",
-        Some(Refusal::Pregreet | Refusal::DeepTest) => "550 5.5.1 Protocol error",
-    }
+/// Who says so, after the code.
+fn blocked(Blocked { client, by }: Blocked, policy: &Policy) -> String {
+    let list = by.and_then(|entry| policy.dnsbl.lists.of_entry(entry));
+    let name = list.map(|list| &*list.public_name).unwrap_or_default();
+    format!("5.7.1 Service unavailable; client [{client}] blocked using {name}")
 }
 
 /// The host name, then one line for each keyword.
@@ -196,6 +204,8 @@ fn soften(reply: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::screen::dnsbl::lists::{EntryId, Lists};
+    use crate::screen::dnsbl::site::parse_sites;
     use crate::screen::testing::policy;
 
     fn text(reply: Reply, policy: &Policy) -> String {
@@ -270,6 +280,25 @@ mod tests {
         assert_eq!(text(Reply::Ehlo, &policy), two);
         policy.engine.announced.clear();
         assert_eq!(text(Reply::Ehlo, &policy), "250 mx.example.test\r\n");
+    }
+
+    #[test]
+    fn who_is_on_a_blocklist_is_told_on_which() {
+        let mut policy = policy();
+        let sites = parse_sites("a.test 0a1b2c3d4e5f6g7h8i9j.dq.test").unwrap();
+        policy.dnsbl.lists = Lists::new(&sites);
+        let by =
+            |entry| Blocked { client: "2001:db8::1".parse().unwrap(), by: Some(EntryId(entry)) };
+        assert_eq!(
+            text(Reply::Blocked(by(0)), &policy),
+            "521 5.7.1 Service unavailable; client [2001:db8::1] blocked using a.test\r\n"
+        );
+        assert_eq!(
+            text(Reply::Refused(Some(Refusal::Blocked(by(1)))), &policy),
+            "550 5.7.1 Service unavailable; client [2001:db8::1] blocked using *.dq.test\r\n"
+        );
+        policy.soft_bounce = true;
+        assert!(text(Reply::Blocked(by(0)), &policy).starts_with("421 4.7.1 "));
     }
 
     #[test]

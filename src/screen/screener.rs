@@ -3,10 +3,12 @@
 //! The steps themselves are in the files named after them: `connect`, `early`, `dialogue`,
 //! `conclude`.
 
+use super::blocklist;
 use super::client::Clients;
 use super::conclude;
 use super::connect;
 use super::dialogue;
+use super::dnsbl::trouble::Troubles;
 use super::early;
 use super::event::{Input, Lookups, Now, Output};
 use super::logline::{Elapsed, LogLine, Message, Stage};
@@ -29,6 +31,8 @@ pub struct Screener {
     pub(super) terminating: bool,
     /// The notice about old log words is given once per process.
     pub(super) old_words_noticed: bool,
+    /// Look-ups that failed.
+    pub(super) troubles: Troubles,
 }
 
 /// What one call of [`Screener::handle`] works with.
@@ -63,12 +67,24 @@ impl Screener {
             stress: false,
             terminating: false,
             old_words_noticed: false,
+            troubles: Troubles::default(),
         }
     }
 
     /// The policy that sessions are judged by.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Gives DNS blocklists the names that `map` has for their domains.
+    ///
+    /// # Errors
+    /// The first error of `map`; the names are as they were, or partly new.
+    pub fn rename_lists<E>(
+        &mut self,
+        map: impl FnMut(&str) -> Result<Option<String>, E>,
+    ) -> Result<(), E> {
+        self.policy.dnsbl.lists.rename(map)
     }
 
     /// How many sessions are open, hand-offs in progress included.
@@ -106,6 +122,9 @@ impl Screener {
             Input::HandOff { session, result } => {
                 conclude::hand_off_result(self, turn, session, result);
             }
+            Input::ListAnswer { question, answer } => {
+                blocklist::answered(self, turn, question, answer);
+            }
             Input::Terminate => self.terminate(turn),
         }
     }
@@ -115,7 +134,7 @@ impl Screener {
     fn closed(&mut self, turn: &mut Turn<'_>, id: SessionId) {
         let Some(session) = self.screening.remove(id) else { return };
         let stage = match session.phase {
-            Phase::BeforeHandshake => Stage::BeforeHandshake,
+            Phase::BeforeHandshake(_) => Stage::BeforeHandshake,
             Phase::AfterHandshake(_) | Phase::HandingOff(_) => Stage::AfterHandshake,
         };
         let after = self.elapsed(turn.now, &session);
@@ -128,7 +147,7 @@ impl Screener {
             conclude::hand_off_deadline(self, turn, id, session);
         } else if let Some(session) = self.screening.remove(id) {
             match session.phase {
-                Phase::BeforeHandshake => early::wait_is_over(self, turn, id, session),
+                Phase::BeforeHandshake(_) => early::deadline(self, turn, id, session),
                 Phase::AfterHandshake(_) => dialogue::time_is_up(self, turn, id, session),
                 Phase::HandingOff(_) => conclude::hand_off_deadline(self, turn, id, session),
             }
@@ -162,6 +181,7 @@ impl Screener {
 
     /// Lets a session go: the counterpart of its beginning in `connect`.
     pub(super) fn release(&mut self, turn: &mut Turn<'_>, id: SessionId, session: &Session) {
+        blocklist::leave(self, turn, id, session.client.ip());
         self.clients.leave(session.client.ip(), id);
         let stress = verdict::stress_after_end(&self.policy.limits, self.stress, self.sessions());
         if self.stress && !stress {

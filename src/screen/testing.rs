@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::policy::{AddressFormat, EngineRules, Limits, Policy, Stressed, Wording};
+use super::dnsbl::lists::Lists;
+use super::dnsbl::score::TtlLimits;
+use super::policy::{
+    AddressFormat, DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, Wording,
+};
 use super::smtp::forbidden::{Forbidden, Pattern};
 use super::smtp::keyword::Keyword;
 use super::test_set::{Action, PerTest, Test, TestSet};
@@ -29,7 +33,14 @@ pub fn policy() -> Policy {
             non_smtp_command: Duration::from_secs(30 * 86_400),
             bare_newline: Duration::from_secs(30 * 86_400),
         },
-        dnsbl_max_ttl: Duration::from_secs(3600),
+        dnsbl: DnsblRules {
+            lists: Lists::default(),
+            threshold: 1,
+            allowlist_threshold: None,
+            ttl: TtlLimits { min: Duration::from_secs(60), max: Duration::from_secs(3600) },
+            timeout: Duration::from_secs(10),
+            detail: DetailLog::Listed,
+        },
         greet_wait: Stressed { normal: Duration::from_secs(6), stress: Duration::from_secs(2) },
         command_time_limit: Stressed {
             normal: Duration::from_secs(300),

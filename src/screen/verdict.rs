@@ -1,8 +1,11 @@
 //! The one place of decisions: total functions on values, no state, no effects.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use super::policy::{Limits, Policy};
+use super::dnsbl::lists::EntryId;
+use super::dnsbl::score::Score;
+use super::policy::{DnsblRules, Limits, Policy};
 use super::reply::Reply;
 use super::test_set::{Action, CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
 
@@ -74,8 +77,19 @@ pub enum Refusal {
     Pregreet,
     /// It came to an address of ours that is not for newcomers.
     Veto,
+    /// DNS blocklists know it.
+    Blocked(Blocked),
     /// It failed a deep test.
     DeepTest,
+}
+
+/// Who is on which blocklist.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Blocked {
+    /// The client.
+    pub client: IpAddr,
+    /// The entry that names the list; there is one whenever the score is above zero.
+    pub by: Option<EntryId>,
 }
 
 /// The reason after main.cf: `postscreen_allowlist_interfaces` has spoken against a client.
@@ -190,6 +204,75 @@ pub fn after_pregreet(policy: &Policy) -> AfterPregreet {
         Action::Drop => AfterPregreet::Drop,
         Action::Enforce => AfterPregreet::Enforce,
         Action::Ignore => AfterPregreet::Ignore,
+    }
+}
+
+/// Whether the DNS lists speak so well of a client that it need not pass any other test
+/// (main.cf: `postscreen_dnsbl_allowlist_threshold`). One that has failed a test must.
+pub fn is_recommended(
+    rules: &DnsblRules,
+    refusal: Option<Refusal>,
+    outcomes: &Outcomes,
+    rank: i32,
+) -> bool {
+    refusal.is_none()
+        && !matches!(outcomes.pregreet, Outcome::Failed | Outcome::Ignored)
+        && rules.allowlist_threshold.is_some_and(|threshold| rank <= threshold)
+}
+
+/// A recommended client has passed everything that was due.
+pub fn recommended(outcomes: &Outcomes, until: UnixTime) -> Outcomes {
+    PerTest::from_fn(|test| match outcomes[test] {
+        Outcome::Pending => Outcome::Passed(until),
+        outcome => outcome,
+    })
+}
+
+/// The stamps of a recommended client: no test is due until then, whether it is on or not.
+pub fn raised(record: CacheRecord, until: UnixTime) -> CacheRecord {
+    PerTest::from_fn(|test| record[test].max(Expiry::Until(until)))
+}
+
+/// Whether the verdict on a client is certain before all lists have answered, when its score
+/// will be between `low` and `high`. For one that will be logged with its score it never is.
+pub fn is_certain(
+    rules: &DnsblRules,
+    refusal: Option<Refusal>,
+    outcomes: &Outcomes,
+    (low, high): (i32, i32),
+) -> bool {
+    if is_recommended(rules, refusal, outcomes, high) {
+        return true;
+    }
+    // The wait for a client that may still talk too early goes on anyway.
+    outcomes.pregreet != Outcome::Pending
+        && high < rules.threshold
+        && !is_recommended(rules, refusal, outcomes, low)
+}
+
+/// What follows from the score.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AfterScore {
+    /// Below the threshold; the test has this outcome.
+    Passed(Outcome),
+    /// Refuse the client and close.
+    Drop(Blocked),
+    /// The client has failed: go on, and refuse every recipient.
+    Enforce(Blocked),
+    /// The client may go on; the test is due again next time.
+    Ignore,
+}
+
+/// Applies main.cf: `postscreen_dnsbl_threshold` and `postscreen_dnsbl_action`.
+pub fn after_score(policy: &Policy, client: IpAddr, score: Score, now: UnixTime) -> AfterScore {
+    if score.rank < policy.dnsbl.threshold {
+        return AfterScore::Passed(pass(now, score.valid_for()));
+    }
+    let blocked = Blocked { client, by: score.top };
+    match policy.actions.dnsbl {
+        Action::Drop => AfterScore::Drop(blocked),
+        Action::Enforce => AfterScore::Enforce(blocked),
+        Action::Ignore => AfterScore::Ignore,
     }
 }
 

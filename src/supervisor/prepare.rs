@@ -10,7 +10,7 @@ use nix::unistd::{Group, chdir, setsid};
 use syslog::Facility;
 use thiserror::Error;
 
-use super::watch::Watch;
+use super::watch::{self, Watch};
 use super::{CacheDuty, State, Supervisor, WorkerProcess};
 use crate::cache::CacheOptions;
 use crate::cache::location::{self, Place};
@@ -19,7 +19,10 @@ use crate::config::limits::share;
 use crate::config::settings::Settings;
 use crate::config::{self, Loaded, Request, Sources};
 use crate::control::Channel;
-use crate::daemon::{self, CacheStart, Start, WorkerSettings};
+use crate::daemon::{
+    self, CacheStart, Content, NameServers, ResolvConf, Start, Watched, WorkerSettings,
+};
+use crate::dns::resolv_conf::server_list;
 use crate::postfix::maillog::{self, Config as LogConfig, Destination, Utf8Filter};
 use crate::postfix::master::{Environment, FLOW_FDS, Options, STATUS_FD, Transport};
 use crate::postfix::message::{Level, Message};
@@ -69,7 +72,7 @@ pub fn prepare(
 ) -> Result<Supervisor, StartError> {
     process::ignore_signals().map_err(system("signal"))?;
     let Descriptors { status, listeners } = descriptors?;
-    let Loaded { settings, policy, messages } = load(options, environment)?;
+    let Loaded { settings, mut policy, messages } = load(options, environment)?;
     open_log(&settings, options, environment);
     log_all(&messages)?;
     let owner = find_owner(&settings)?;
@@ -79,7 +82,11 @@ pub fn prepare(
     })?;
 
     let tables = open_tables(&settings)?;
-    let watched = tables.watched();
+    name_lists(&mut policy, &tables)?;
+    let jail = options.chroot.then(|| settings.directories.queue.clone());
+    let name_servers =
+        (!policy.dnsbl.lists.is_empty()).then(|| name_servers(&settings, jail.as_deref()));
+    let watched = watched(&tables, name_servers.as_ref());
     let place = locate_cache(&settings, &owner)?;
     check_descriptor_limit(&policy.limits);
     // Else a `postfix stop`, which signals master's process group, would cut off clients that
@@ -101,7 +108,7 @@ pub fn prepare(
         told_master: false,
         signals,
         workers: Vec::new(),
-        watch: Watch::new(&watched, SystemTime::now()),
+        watch: Watch::new(watched.iter().map(Watched::path), SystemTime::now()),
         cache: match &place {
             Place::None | Place::Memory => None,
             Place::File(location) => Some(CacheDuty {
@@ -143,7 +150,8 @@ pub fn prepare(
                     supervisor: theirs,
                     owner,
                     unprivileged: options.unprivileged,
-                    jail: options.chroot.then(|| settings.directories.queue.clone()),
+                    jail,
+                    name_servers,
                     // One worker cleans up for all.
                     cache: cache_start(place, &settings, policy.enabled, number == 0),
                     watchdog_timeout: settings.watchdog_timeout,
@@ -316,6 +324,12 @@ fn open_tables(settings: &Settings) -> Result<ScreenTables, StartError> {
         mynetworks,
         mynetworks_host_style,
         allowlist_interfaces: access.allowlist_interfaces.clone(),
+        // Without lists it has nothing to say, and may be as wrong as it likes.
+        dnsbl_reply_map: settings
+            .dnsbl
+            .reply_map
+            .clone()
+            .filter(|_| !settings.dnsbl.sites.is_empty()),
         table_errors_are_fatal: settings.table_open_error_is_fatal,
     };
     let (tables, messages) = match ScreenTables::open(&wanted, &DiskFiles) {
@@ -324,6 +338,40 @@ fn open_tables(settings: &Settings) -> Result<ScreenTables, StartError> {
     };
     log_all(&messages)?;
     tables.ok_or_else(|| StartError::Text("cannot open tables".into()))
+}
+
+/// Gives DNS blocklists the names by which clients and the log may know them.
+fn name_lists(policy: &mut Policy, tables: &ScreenTables) -> Result<(), StartError> {
+    let mut messages = Vec::new();
+    let named = policy.dnsbl.lists.rename(|domain| tables.dnsbl_name(domain, &mut messages));
+    log_all(&messages)?;
+    named.map_err(|error| StartError::Text(error.to_string()))
+}
+
+/// Finds out which name servers to ask about DNS blocklists, as root: a copy of resolv.conf in
+/// a jail need not be readable.
+fn name_servers(settings: &Settings, jail: Option<&Path>) -> NameServers {
+    let wanted = settings.own.dnsbl_nameservers.as_str();
+    if !wanted.is_empty() {
+        match server_list(wanted) {
+            Ok(list) => return NameServers::Fixed(list),
+            Err(error) => {
+                log::warn!("gatepost.cf: dnsbl_nameservers = {wanted}: {error}; ignored");
+            }
+        }
+    }
+    NameServers::System(ResolvConf::read(jail, |path| {
+        let (modified, text) = watch::read(path)?;
+        Some(Content { modified, text })
+    }))
+}
+
+/// Everything that may change under way, in the order of its numbers.
+fn watched(tables: &ScreenTables, name_servers: Option<&NameServers>) -> Vec<Watched> {
+    let tables = tables.watched().into_iter().map(Watched::Table);
+    let paths = name_servers.map(NameServers::paths).unwrap_or_default();
+    let names = paths.into_iter().enumerate();
+    tables.chain(names.map(|(number, path)| Watched::NameServers(number, path))).collect()
 }
 
 /// Decides where the cache is.

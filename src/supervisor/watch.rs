@@ -1,7 +1,7 @@
 //! Files that may change while a worker in its jail uses their content.
 
 use std::fs::{self, File, Metadata};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -58,12 +58,12 @@ pub struct Change {
 impl Watch {
     /// Watches these files, which were read a moment ago. One that has been written so lately
     /// that this may have been in between counts as changed, once it has settled.
-    pub fn new(paths: &[PathBuf], now: SystemTime) -> Watch {
-        let seen = |path: &PathBuf| {
+    pub fn new<'a>(paths: impl Iterator<Item = &'a Path>, now: SystemTime) -> Watch {
+        let seen = |path: &Path| {
             let metadata = fs::metadata(path).ok()?;
             is_settled(&metadata, now).then(|| State::of(&metadata))
         };
-        let files = paths.iter().map(|path| Watched { path: path.clone(), seen: seen(path) });
+        let files = paths.map(|path| Watched { path: path.to_owned(), seen: seen(path) });
         Watch { files: files.collect() }
     }
 
@@ -102,6 +102,14 @@ impl Watch {
     }
 }
 
+/// Reads a file as it is now, with the time when it was written.
+pub fn read(path: &Path) -> Option<(SystemTime, Vec<u8>)> {
+    let mut file = open(path).ok()?;
+    let mut text = Vec::new();
+    file.read_to_end(&mut text).ok()?;
+    Some((file.metadata().ok()?.modified().ok()?, text))
+}
+
 /// A file from the future counts as settled: its clock will not tell when it is.
 fn is_settled(metadata: &Metadata, now: SystemTime) -> bool {
     let Ok(modified) = metadata.modified() else { return true };
@@ -117,7 +125,6 @@ fn open(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
 
     struct Dir(PathBuf);
 
@@ -141,6 +148,10 @@ mod tests {
         }
     }
 
+    fn watch(paths: &[PathBuf], now: SystemTime) -> Watch {
+        Watch::new(paths.iter().map(PathBuf::as_path), now)
+    }
+
     fn later() -> SystemTime {
         SystemTime::now() + Duration::from_secs(10)
     }
@@ -150,7 +161,7 @@ mod tests {
         let dir = Dir::new("settled");
         let a = dir.write("a", "one");
         let b = dir.write("b", "one");
-        let mut watch = Watch::new(&[a, b], later());
+        let mut watch = watch(&[a, b], later());
         assert!(watch.changes(later()).is_empty());
         dir.write("b", "changed");
         assert!(watch.changes(SystemTime::now()).is_empty(), "just written");
@@ -170,7 +181,7 @@ mod tests {
     fn a_file_that_may_have_changed_while_it_was_read_is_read_again() {
         let dir = Dir::new("fresh");
         let path = dir.write("table", "text");
-        let mut watch = Watch::new(std::slice::from_ref(&path), SystemTime::now());
+        let mut watch = watch(std::slice::from_ref(&path), SystemTime::now());
         assert!(watch.changes(SystemTime::now()).is_empty(), "just written");
         let changes = watch.changes(later());
         assert_eq!(changes.len(), 1);
@@ -182,7 +193,7 @@ mod tests {
     fn a_replaced_file_is_a_changed_file() {
         let dir = Dir::new("replaced");
         let path = dir.write("table", "same");
-        let watch = Watch::new(std::slice::from_ref(&path), later());
+        let watch = watch(std::slice::from_ref(&path), later());
         let times = fs::metadata(&path).unwrap().modified().unwrap();
         let other = dir.write("other", "same");
         File::options().write(true).open(&other).unwrap().set_modified(times).unwrap();
@@ -194,7 +205,7 @@ mod tests {
     fn a_file_that_goes_leaves_its_content_in_use() {
         let dir = Dir::new("gone");
         let path = dir.write("table", "text");
-        let watch = Watch::new(std::slice::from_ref(&path), later());
+        let watch = watch(std::slice::from_ref(&path), later());
         fs::remove_file(&path).unwrap();
         assert!(watch.changes(later()).is_empty());
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -204,7 +215,7 @@ mod tests {
     #[test]
     fn a_file_that_appears_is_a_changed_file() {
         let dir = Dir::new("appears");
-        let watch = Watch::new(&[dir.0.join("late")], later());
+        let watch = watch(&[dir.0.join("late")], later());
         assert!(watch.changes(later()).is_empty());
         dir.write("late", "text");
         assert_eq!(watch.changes(later()).len(), 1);

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
+use gatepost::screen::dnsbl::answer::Question;
 use gatepost::screen::session::SessionId;
 
 use crate::outside::Smtpd;
@@ -20,6 +21,8 @@ pub enum Event {
     WriteFailed(SessionId),
     /// A timer; it counts only if nothing has replaced it.
     Timer(SessionId, u64),
+    /// A DNS list answers; it counts only if the question still stands.
+    ListAnswers(Question, u64),
     /// smtpd(8) answers.
     Answers(SessionId, Smtpd),
     /// An input that comes too late, twice, or out of place.

@@ -3,7 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use gatepost::screen::policy::{EngineRules, Limits, Policy, Stressed, Wording};
+use gatepost::screen::dnsbl::answer::{Answer, Failure};
+use gatepost::screen::dnsbl::lists::Lists;
+use gatepost::screen::dnsbl::score::TtlLimits;
+use gatepost::screen::dnsbl::site::parse_sites;
+use gatepost::screen::policy::{
+    DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, Wording,
+};
 use gatepost::screen::test_set::{Action, CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
 
 use crate::rng::Rng;
@@ -23,8 +29,13 @@ pub fn policy(rng: &mut Rng) -> Policy {
             enabled = enabled.with(test);
         }
     }
+    let dnsbl = dnsbl(rng);
+    if !dnsbl.lists.is_empty() {
+        enabled = enabled.with(Test::Dnsbl);
+    }
     let stock = stock::policy();
     Policy {
+        dnsbl,
         greet_banner: banner,
         enabled,
         actions: PerTest::from_fn(|_| rng.pick(&ACTIONS)),
@@ -52,6 +63,50 @@ pub fn policy(rng: &mut Rng) -> Policy {
         ]),
         delay_resolution: u8::try_from(rng.between(0, 6)).unwrap(),
         ..stock
+    }
+}
+
+/// DNS blocklists, with weights that make close calls.
+fn dnsbl(rng: &mut Rng) -> DnsblRules {
+    let count = if rng.chance(60) { rng.count(1, 5) } else { 0 };
+    let site = |rng: &mut Rng| {
+        let domain = rng.pick(&["a.test", "b.test", "c.test", "d.test"]);
+        let filter = rng.pick(&["", "=127.0.0.2", "=127.0.0.[3..9]", "=127.0.[0..1].2"]);
+        let weight = rng.pick(&[-5, -2, -1, 0, 1, 1, 2, 3]);
+        format!("{domain}{filter}*{weight} ")
+    };
+    let sites: String = (0..count).map(|_| site(rng)).collect();
+    DnsblRules {
+        lists: Lists::new(&parse_sites(&sites).unwrap()),
+        threshold: rng.pick(&[1, 1, 2, 4]),
+        allowlist_threshold: rng.pick(&[None, Some(-1), Some(-3)]),
+        ttl: TtlLimits { min: rng.seconds(1, 90), max: rng.seconds(60, 3600) },
+        timeout: Duration::from_secs(10),
+        detail: rng.pick(&[DetailLog::Listed, DetailLog::All, DetailLog::None]),
+    }
+}
+
+/// What a list may say.
+pub fn answer(rng: &mut Rng) -> Answer {
+    const RECORDS: [Ipv4Addr; 4] = [
+        Ipv4Addr::new(127, 0, 0, 2),
+        Ipv4Addr::new(127, 0, 0, 3),
+        Ipv4Addr::new(127, 0, 1, 2),
+        Ipv4Addr::new(127, 9, 9, 9),
+    ];
+    let ttl = rng.pick(&[0, 1, 60, 300, 900, 100_000]);
+    match rng.between(0, 9) {
+        0..=4 => Answer::NotListed { ttl: rng.chance(80).then_some(ttl) },
+        5..=8 => {
+            let addresses = (0..rng.count(1, 3)).map(|_| rng.pick(&RECORDS)).collect();
+            Answer::Listed { addresses, ttl }
+        }
+        _ => Answer::Failed(rng.pick(&[
+            Failure::TimeLimit,
+            Failure::NoReply,
+            Failure::ServerError,
+            Failure::Unreachable,
+        ])),
     }
 }
 

@@ -39,6 +39,9 @@ impl Laws {
             was_new: false,
             fates: PerTest::default(),
             refused: false,
+            score: None,
+            hurried: false,
+            recommended: None,
             line: Vec::new(),
             place: Place::Waiting,
             watch: Watch::Nothing,
@@ -68,7 +71,7 @@ impl Laws {
                 (Access::Reject, Action::Drop) => expected.turn_away(None, Reply::Denylisted),
                 (access, action) => {
                     witness.refused = access == Access::Reject && action == Action::Enforce;
-                    asked += self.screened(&mut witness, &mut expected, now, answers)?;
+                    asked += self.screened(id, &mut witness, &mut expected, now, answers)?;
                 }
             }
         }
@@ -80,6 +83,7 @@ impl Laws {
     /// questions they give rise to.
     fn screened(
         &mut self,
+        id: SessionId,
         witness: &mut Witness,
         expected: &mut Expected,
         now: Now,
@@ -139,6 +143,9 @@ impl Laws {
         } else if witness.due.any_early() {
             if witness.pregreet() == Fate::Pending {
                 expected.replies.push(Reply::Teaser);
+            }
+            if witness.fates.dnsbl == Fate::Pending {
+                self.asks(id, witness, expected, now);
             }
         } else {
             if witness.due.is_empty() && !witness.refused {

@@ -80,6 +80,9 @@ impl Laws {
             | Input::Closed { session }
             | Input::Deadline { session }
             | Input::HandOff { session, .. } => self.event(session, input, now, out)?,
+            Input::ListAnswer { question, answer } => {
+                self.list_answer(question, answer, now, out)?;
+            }
             Input::Terminate => self.terminate(input, now, out)?,
         }
         if !matches!(input, Input::Connected { .. }) {
@@ -111,10 +114,12 @@ impl Laws {
                 self.pregreet(&mut witness, &mut expected, now);
             }
             (Place::Waiting, Input::Deadline { .. }) => {
-                if witness.pregreet() == Fate::Pending {
+                let over = now.mono >= witness.began + witness.wait;
+                if over && witness.pregreet() == Fate::Pending {
                     let until = now.wall.plus(self.policy.ttl.pregreet);
                     witness.fates.pregreet = Fate::Passed(until);
                 }
+                self.takes_what_there_is(id, &mut witness, &mut expected, now);
                 self.early_tests_over(&mut witness, &mut expected, now);
             }
             (Place::Waiting | Place::Engine, Input::Closed { .. }) => {
@@ -164,18 +169,25 @@ impl Laws {
                 self.tally.add("pregreet enforce");
                 witness.fates.pregreet = Fate::Failed;
                 witness.refused = true;
-                self.early_tests_over(witness, expected, now);
+                if !self.waits_on(witness, expected, now) {
+                    self.early_tests_over(witness, expected, now);
+                }
             }
             Action::Ignore => {
                 self.tally.add("pregreet ignore");
                 witness.fates.pregreet = Fate::Ignored;
-                self.early_tests_over(witness, expected, now);
+                if !self.waits_on(witness, expected, now) {
+                    self.early_tests_over(witness, expected, now);
+                }
             }
         }
     }
 
     /// The engine for whoever is refused or has a deep test ahead, smtpd(8) for all others.
     pub fn early_tests_over(&mut self, witness: &mut Witness, expected: &mut Expected, now: Now) {
+        if self.score_counts(witness, expected, now) {
+            return;
+        }
         let ahead = |test: &Test| !test.is_early() && witness.fates[*test] == Fate::Pending;
         if witness.refused || Test::ALL.iter().any(ahead) {
             witness.place = Place::Engine;
@@ -302,6 +314,9 @@ impl Laws {
         let old = run.record.unwrap_or_default();
         let record = PerTest::from_fn(|test| match (witness.pass(test), old[test]) {
             (Some(passed), _) => passed,
+            (None, stamp) if witness.recommended.is_some() => {
+                stamp.max(witness.recommended.map(Expiry::Until).unwrap_or_default())
+            }
             (None, Expiry::NeverPassed) if !self.policy.enabled.contains(test) => Expiry::Disabled,
             (None, stamp) => stamp,
         });
@@ -320,12 +335,15 @@ impl Laws {
         moved: bool,
     ) -> Result<(), String> {
         if expected.closed {
+            self.stops_waiting(id, &witness, &mut expected);
             self.leave(&witness, &mut expected);
         }
         let same = seen.words == expected.words
             && seen.replies == expected.replies
             && seen.store == expected.store
             && seen.handed_off == expected.hand_off
+            && seen.asked == expected.asked
+            && seen.forgotten == expected.forgotten
             && seen.closed == expected.closed;
         ensure(same, || format!("expected {expected:?}, saw {seen:?}, of {witness:?}"))?;
         for word in &seen.words {
@@ -342,7 +360,7 @@ impl Laws {
         if seen.closed {
             return Ok(());
         }
-        self.settle_deadline(&mut witness, &seen, now, moved)?;
+        self.settle_deadline(&mut witness, &seen, now, moved, expected.grace)?;
         let watch = match (witness.place, witness.pregreet()) {
             (Place::Waiting, Fate::Pending) => Watch::Peek,
             (Place::Engine, _) => Watch::Read,
@@ -362,11 +380,15 @@ impl Laws {
         seen: &Seen,
         now: Now,
         moved: bool,
+        grace: Option<Duration>,
     ) -> Result<(), String> {
         let limit = self.policy.command_time_limit;
         let right = match (seen.deadline.map(|deadline| deadline - now.mono), witness.place) {
-            (None, _) => !moved && !seen.handed_off,
-            (Some(span), Place::Waiting) => moved && span == witness.wait,
+            (None, _) => !moved && !seen.handed_off && grace.is_none(),
+            (Some(span), Place::Waiting) => match grace {
+                Some(grace) => span == grace,
+                None => moved && span == witness.wait,
+            },
             (Some(span), Place::Engine) => {
                 span == if self.stress { limit.stress } else { limit.normal }
             }

@@ -18,6 +18,7 @@ mod draw;
 mod engine;
 mod first_contact;
 mod laws;
+mod lists;
 mod outside;
 mod rng;
 mod seen;
@@ -37,8 +38,9 @@ const SEEDS: u64 = 40;
 const CLIENTS: usize = 1500;
 
 /// What has to happen somewhere in the fixed seeds, or else they prove too little.
-const WANTED: [&str; 41] = [
+const WANTED: [&str; 51] = [
     "allowlisted",
+    "answer for nobody",
     "back from smtpd",
     "bare newline",
     "busy",
@@ -47,12 +49,16 @@ const WANTED: [&str; 41] = [
     "cannot pass",
     "count limit",
     "denylisted",
+    "dnsbl drop",
+    "dnsbl enforce",
+    "dnsbl rank",
     "disconnect",
     "entering stress",
     "hand-off timeout",
     "handed off",
     "excused",
     "hangup",
+    "hurried",
     "input for nobody",
     "input out of place",
     "known",
@@ -63,16 +69,21 @@ const WANTED: [&str; 41] = [
     "pass new",
     "pass old",
     "pass taken back",
+    "partial score",
     "passed at RCPT",
     "pipelining",
     "pregreet drop",
     "pregreet enforce",
     "pregreet ignore",
+    "pregreeter waits for lists",
+    "recommended",
     "reject RCPT",
     "rides along",
     "screening ports busy",
+    "score",
     "second pass new",
     "server ports busy",
+    "shares look-ups",
     "stored",
     "terminated in a pause",
     "sent away at the end",

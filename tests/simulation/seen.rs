@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use gatepost::screen::dnsbl::answer::Question;
 use gatepost::screen::event::{Output, Watch};
-use gatepost::screen::logline::LogLine;
+use gatepost::screen::logline::{ListLine, LogLine};
 use gatepost::screen::reply::Reply;
 use gatepost::screen::session::SessionId;
 use gatepost::screen::smtp::offence::Offence;
@@ -25,6 +26,9 @@ pub enum Word {
     PassNew,
     PassOld,
     Pregreet,
+    /// How a score came about.
+    Score(i32),
+    DnsblRank(i32),
     Hangup,
     TimeLimit,
     LengthLimit,
@@ -55,6 +59,8 @@ impl Word {
             Word::PassNew => "pass new",
             Word::PassOld => "pass old",
             Word::Pregreet => "pregreet",
+            Word::Score(_) => "score",
+            Word::DnsblRank(_) => "dnsbl rank",
             Word::Hangup => "hangup",
             Word::TimeLimit => "time limit",
             Word::LengthLimit => "length limit",
@@ -82,6 +88,8 @@ pub struct Seen {
     pub store: Option<CacheRecord>,
     pub handed_off: bool,
     pub closed: bool,
+    pub asked: Vec<Question>,
+    pub forgotten: Vec<Question>,
 }
 
 impl Seen {
@@ -109,7 +117,8 @@ impl Seen {
                     *whom == id
                 }
                 Output::SetDeadline(whom, deadline) => {
-                    *whom == id && seen.deadline.replace(*deadline).is_none()
+                    seen.deadline = Some(*deadline);
+                    *whom == id
                 }
                 Output::Store(whom, record) => {
                     *whom == client.ip() && seen.store.replace(*record).is_none()
@@ -120,6 +129,14 @@ impl Seen {
                     }
                     let first = !std::mem::replace(&mut seen.handed_off, true);
                     first && (*session, *from, *to) == (id, client, server)
+                }
+                Output::AskList(question) => {
+                    seen.asked.push(*question);
+                    question.address == client.ip()
+                }
+                Output::ForgetList(question) => {
+                    seen.forgotten.push(*question);
+                    question.address == client.ip()
                 }
                 Output::Close(whom) => {
                     seen.closed = true;
@@ -143,6 +160,11 @@ impl Seen {
             LogLine::PassNew(about) => (Word::PassNew, *about),
             LogLine::PassOld(about) => (Word::PassOld, *about),
             LogLine::Pregreet { client: about, .. } => (Word::Pregreet, *about),
+            LogLine::DnsblRank(about, rank) => (Word::DnsblRank(*rank), *about),
+            LogLine::List(ListLine::Score { client: about, rank, .. }) => {
+                (Word::Score(*rank), *about)
+            }
+            LogLine::List(_) => return false,
             LogLine::Hangup { client: about, .. } => (Word::Hangup, *about),
             LogLine::CommandTimeLimit(about, _) => (Word::TimeLimit, *about),
             LogLine::CommandLengthLimit(about, _) => (Word::LengthLimit, *about),

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use gatepost::screen::policy::{AddressFormat, EngineRules, Limits, Policy, Stressed, Wording};
+use gatepost::screen::dnsbl::lists::Lists;
+use gatepost::screen::dnsbl::score::TtlLimits;
+use gatepost::screen::policy::{
+    AddressFormat, DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, Wording,
+};
 use gatepost::screen::smtp::forbidden::{Forbidden, Pattern};
 use gatepost::screen::smtp::keyword::Keyword;
 use gatepost::screen::test_set::{Action, PerTest, Test, TestSet};
@@ -32,7 +36,14 @@ pub fn policy() -> Policy {
             non_smtp_command: MONTH,
             bare_newline: MONTH,
         },
-        dnsbl_max_ttl: Duration::from_secs(3600),
+        dnsbl: DnsblRules {
+            lists: Lists::default(),
+            threshold: 1,
+            allowlist_threshold: None,
+            ttl: TtlLimits { min: Duration::from_secs(60), max: Duration::from_secs(3600) },
+            timeout: Duration::from_secs(10),
+            detail: DetailLog::Listed,
+        },
         greet_wait: Stressed { normal: Duration::from_secs(6), stress: Duration::from_secs(2) },
         command_time_limit: Stressed {
             normal: Duration::from_secs(300),

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use gatepost::screen::dnsbl::answer::Question;
 use gatepost::screen::event::{Access, Cached, Now, Watch};
 use gatepost::screen::reply::Reply;
 use gatepost::screen::test_set::{CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
 
+use crate::lists::{Opinion, Round};
 use crate::seen::Word;
 
 /// What the core asked in one turn, and what it was told.
@@ -55,6 +57,12 @@ pub struct Witness {
     pub fates: PerTest<Fate>,
     /// It must not be handed off: denylisted, vetoed, or it has failed a test.
     pub refused: bool,
+    /// What all lists together say.
+    pub score: Option<Opinion>,
+    /// Its wait was cut short.
+    pub hurried: bool,
+    /// Until when lists speak for it.
+    pub recommended: Option<UnixTime>,
     /// What it has said in the engine since its last complete line.
     pub line: Vec<u8>,
     pub place: Place,
@@ -89,6 +97,7 @@ pub struct Run {
     pub sessions: usize,
     pub record: Option<CacheRecord>,
     pub new_logged: bool,
+    pub round: Option<Round>,
 }
 
 /// What should have come out of a turn.
@@ -99,6 +108,10 @@ pub struct Expected {
     pub store: Option<CacheRecord>,
     pub hand_off: bool,
     pub closed: bool,
+    pub asked: Vec<Question>,
+    pub forgotten: Vec<Question>,
+    /// The wait is cut to this.
+    pub grace: Option<Duration>,
 }
 
 impl Expected {
@@ -121,6 +134,9 @@ pub fn law_of_hand_off(witness: &Witness, now: Now) -> Result<(), String> {
     ensure(!witness.refused, || format!("refused, yet handed off: {witness:?}"))?;
     ensure(witness.pregreet() != Fate::Failed, || format!("dropped: {witness:?}"))?;
     ensure(witness.watch == Watch::Nothing, || format!("still looked at: {witness:?}"))?;
+    if witness.recommended.is_some() {
+        return Ok(());
+    }
     let polite = matches!(witness.pregreet(), Fate::Pending | Fate::Passed(_));
     let waited = now.mono - witness.began;
     ensure(!polite || waited >= witness.wait, || format!("only {waited:?}: {witness:?}"))

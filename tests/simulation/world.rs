@@ -6,6 +6,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use gatepost::screen::dnsbl::answer::{Asker, ListId, Question};
 use gatepost::screen::event::{Access, Input, Now, Output, PEEK_LIMIT, Watch};
 use gatepost::screen::policy::Policy;
 use gatepost::screen::reply::Reply;
@@ -63,6 +64,8 @@ pub struct World {
     pause: u64,
     smtpd: Smtpd,
     timers: u64,
+    /// The questions that stand, with the number of the answer that is due.
+    questions: HashMap<Question, u64>,
     trace: Option<VecDeque<String>>,
 }
 
@@ -106,6 +109,7 @@ impl World {
             pause: 100,
             smtpd: Smtpd::Well,
             timers: 0,
+            questions: HashMap::new(),
             trace: trace.then(VecDeque::new),
             rng,
         }
@@ -126,7 +130,7 @@ impl World {
     }
 
     fn rest(self) -> Result<Tally, String> {
-        if self.seats.is_empty() && self.screener.sessions() == 0 {
+        if self.seats.is_empty() && self.screener.sessions() == 0 && self.questions.is_empty() {
             Ok(self.laws.tally)
         } else {
             Err(self.report("somebody was forgotten"))
@@ -176,6 +180,14 @@ impl World {
                 Some(seat) if seat.timer != timer => Ok(()),
                 _ => self.feed(Input::Deadline { session: id }),
             },
+            Event::ListAnswers(question, number) => {
+                if self.questions.get(&question) != Some(&number) {
+                    return Ok(());
+                }
+                self.questions.remove(&question);
+                let answer = draw::answer(&mut self.rng);
+                self.feed(Input::ListAnswer { question, answer: &answer })
+            }
             Event::Answers(id, smtpd) => {
                 if let Some(seat) = self.seats.get_mut(id) {
                     seat.handing_off = false;
@@ -302,6 +314,15 @@ impl World {
     /// An input that the core must shrug off.
     fn stray(&mut self) -> Result<(), String> {
         let result = self.rng.pick(&Smtpd::ALL).result();
+        if self.rng.chance(20) {
+            let (address, list) = (self.address(), ListId(self.rng.pick(&[0, 1, 70])));
+            let question = Question { asker: Asker::Client, address, list };
+            if self.questions.contains_key(&question) {
+                return Ok(());
+            }
+            let answer = draw::answer(&mut self.rng);
+            return self.feed(Input::ListAnswer { question, answer: &answer });
+        }
         if self.rng.chance(50) {
             let count = self.gone.len();
             let id = match self.rng.count(0, count) {
@@ -376,6 +397,21 @@ impl World {
                 let late = if self.rng.chance(20) { self.rng.span(0, 200) } else { Duration::ZERO };
                 let after = deadline.duration_since(self.base + self.time) + late;
                 self.plan(after, Event::Timer(id, timer));
+            }
+            Output::AskList(question) => {
+                self.timers += 1;
+                let after = match self.rng.between(0, 9) {
+                    0..=5 => self.rng.span(0, 100),
+                    6..=8 => self.rng.span(0, 4000),
+                    _ => self.rng.span(5000, 20_000),
+                };
+                if self.questions.insert(question, self.timers).is_some() {
+                    return Err(format!("{question:?} is asked twice at once"));
+                }
+                self.plan(after, Event::ListAnswers(question, self.timers));
+            }
+            Output::ForgetList(question) => {
+                self.questions.remove(&question).ok_or("forgets what was not asked")?;
             }
             Output::Store(address, record) => {
                 self.outside.cache.insert(address, record);

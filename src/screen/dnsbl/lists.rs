@@ -67,9 +67,8 @@ impl Lists {
         mut map: impl FnMut(&str) -> Result<Option<String>, E>,
     ) -> Result<(), E> {
         for list in &mut self.0 {
-            if let Some(name) = map(&list.domain)? {
-                list.public_name = name.into();
-            }
+            let name = map(&list.domain)?.unwrap_or_else(|| name::masked(&list.domain));
+            list.public_name = name.into();
         }
         Ok(())
     }

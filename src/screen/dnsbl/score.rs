@@ -34,8 +34,15 @@ pub struct Score {
     /// The entry that names the list in replies: of those that count the heaviest, of equal
     /// ones the one that main.cf names first.
     pub top: Option<EntryId>,
+    /// For how long a pass of the test counts, seconds.
+    pub ttl: u32,
+}
+
+impl Score {
     /// For how long a pass of the test counts.
-    pub ttl: Duration,
+    pub fn valid_for(&self) -> Duration {
+        Duration::from_secs(self.ttl.into())
+    }
 }
 
 /// The bounds of [`Score::ttl`].
@@ -45,6 +52,14 @@ pub struct TtlLimits {
     pub min: Duration,
     /// main.cf: `postscreen_dnsbl_max_ttl`. It wins if it is below the minimum.
     pub max: Duration,
+}
+
+impl TtlLimits {
+    /// The time nearest to `ttl` within the bounds, seconds.
+    fn clamp(self, ttl: u32) -> u32 {
+        let bounded = Duration::from_secs(ttl.into()).max(self.min).min(self.max);
+        u32::try_from(bounded.as_secs()).unwrap_or(u32::MAX)
+    }
 }
 
 /// Adds up what has been answered. `states` has one element for each list.
@@ -64,7 +79,7 @@ pub fn score(lists: &Lists, states: &[State], limits: TtlLimits) -> Score {
             top = Some(entry);
         }
     }
-    let ttl = ttl(lists, states, rank).unwrap_or_default().max(limits.min).min(limits.max);
+    let ttl = limits.clamp(ttl(lists, states, rank).unwrap_or(0));
     Score { rank, top: top.map(|entry| entry.id), ttl }
 }
 
@@ -110,7 +125,7 @@ fn clamp(total: i64) -> i32 {
 /// answer is asked about again soon.
 ///
 /// Whether a filter matches makes no difference here, as with postscreen(8).
-fn ttl(lists: &Lists, states: &[State], rank: i32) -> Option<Duration> {
+fn ttl(lists: &Lists, states: &[State], rank: i32) -> Option<u32> {
     let mut lowest: Option<u32> = None;
     for ((_, list), state) in lists.iter().zip(states) {
         let (listed, ttl) = match state {
@@ -128,7 +143,7 @@ fn ttl(lists: &Lists, states: &[State], rank: i32) -> Option<Duration> {
             lowest = Some(lowest.map_or(ttl, |lowest| lowest.min(ttl)));
         }
     }
-    lowest.map(|seconds| Duration::from_secs(seconds.into()))
+    lowest
 }
 
 #[cfg(test)]
@@ -157,8 +172,8 @@ mod tests {
         State::Answered(Answer::Failed(Failure::ServerError))
     }
 
-    fn seconds(sites: &str, states: &[State]) -> u64 {
-        score(&lists(sites), states, LIMITS).ttl.as_secs()
+    fn seconds(sites: &str, states: &[State]) -> u32 {
+        score(&lists(sites), states, LIMITS).ttl
     }
 
     #[test]
@@ -244,7 +259,7 @@ mod tests {
     #[test]
     fn the_maximum_wins_over_the_minimum() {
         let limits = TtlLimits { min: Duration::from_secs(600), max: Duration::from_secs(30) };
-        assert_eq!(score(&lists("a.test"), &[clean(100)], limits).ttl.as_secs(), 30);
+        assert_eq!(score(&lists("a.test"), &[clean(100)], limits).ttl, 30);
     }
 
     #[test]

@@ -12,11 +12,14 @@ const OUTCOMES: [Outcome; 6] = [
     Outcome::Excused(NOW),
     Outcome::Failed,
 ];
-const REFUSALS: [Option<Refusal>; 5] = [
+const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+const BLOCKED: Blocked = Blocked { client: CLIENT, by: Some(EntryId(3)) };
+const REFUSALS: [Option<Refusal>; 6] = [
     None,
     Some(Refusal::Denylisted),
     Some(Refusal::Pregreet),
     Some(Refusal::Veto),
+    Some(Refusal::Blocked(BLOCKED)),
     Some(Refusal::DeepTest),
 ];
 
@@ -271,4 +274,108 @@ fn limits() {
     assert!(stress_after_end(&limits, true, 8));
     assert!(!stress_after_end(&limits, true, 7));
     assert!(!stress_after_end(&limits, false, 9));
+}
+
+#[test]
+fn what_follows_from_a_score() {
+    let mut policy = policy();
+    policy.dnsbl.threshold = 3;
+    for action in [Action::Ignore, Action::Enforce, Action::Drop] {
+        policy.actions.dnsbl = action;
+        for rank in [i32::MIN, -3, 0, 2, 3, 4, i32::MAX] {
+            let score = Score { rank, top: BLOCKED.by, ttl: 86_400 };
+            let expected = match action {
+                _ if rank < 3 => AfterScore::Passed(Outcome::Passed(LATER)),
+                Action::Ignore => AfterScore::Ignore,
+                Action::Enforce => AfterScore::Enforce(BLOCKED),
+                Action::Drop => AfterScore::Drop(BLOCKED),
+            };
+            assert_eq!(after_score(&policy, CLIENT, score, NOW), expected, "{action:?} {rank}");
+        }
+    }
+}
+
+#[test]
+fn a_recommendation_needs_a_threshold_and_a_clean_slate() {
+    let mut rules = policy().dnsbl;
+    for threshold in [None, Some(-2)] {
+        rules.allowlist_threshold = threshold;
+        for refusal in REFUSALS {
+            for pregreet in OUTCOMES {
+                let outcomes = Outcomes { pregreet, ..Outcomes::default() };
+                let clean = refusal.is_none()
+                    && pregreet != Outcome::Failed
+                    && pregreet != Outcome::Ignored;
+                for rank in [-3, -2, -1, 0, 5] {
+                    assert_eq!(
+                        is_recommended(&rules, refusal, &outcomes, rank),
+                        clean && threshold.is_some() && rank <= -2,
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_recommended_client_has_nothing_left_to_pass() {
+    for outcomes in all_outcomes() {
+        let after = recommended(&outcomes, LATER);
+        assert!(after.pending().is_empty());
+        assert_eq!(after.due(), outcomes.due());
+        for test in Test::ALL {
+            if outcomes[test] != Outcome::Pending {
+                assert_eq!(after[test], outcomes[test]);
+            }
+        }
+    }
+    let old = PerTest {
+        pregreet: Expiry::NeverPassed,
+        dnsbl: Expiry::Disabled,
+        pipelining: Expiry::Until(NOW),
+        non_smtp_command: Expiry::Until(LATER),
+        bare_newline: Expiry::Until(LATER.plus(Duration::from_secs(1))),
+    };
+    let later = Expiry::Until(LATER);
+    let expected = PerTest {
+        pregreet: later,
+        dnsbl: later,
+        pipelining: later,
+        non_smtp_command: later,
+        bare_newline: old.bare_newline,
+    };
+    assert_eq!(raised(old, LATER), expected);
+}
+
+/// Whatever the rest of the answers brings, a certain verdict is the verdict.
+#[test]
+fn what_is_certain_comes_true() {
+    let mut policy = policy();
+    policy.actions.dnsbl = Action::Enforce;
+    let scores = || -4..=5;
+    for (threshold, allowlist_threshold) in [(1, None), (3, Some(-2)), (1, Some(-1))] {
+        policy.dnsbl.threshold = threshold;
+        policy.dnsbl.allowlist_threshold = allowlist_threshold;
+        let rules = &policy.dnsbl;
+        for (low, high) in scores().flat_map(|low| scores().map(move |high| (low, high))) {
+            for (refusal, pregreet) in REFUSALS
+                .into_iter()
+                .flat_map(|refusal| OUTCOMES.into_iter().map(move |pregreet| (refusal, pregreet)))
+            {
+                let outcomes = Outcomes { pregreet, ..Outcomes::default() };
+                if low > high || !is_certain(rules, refusal, &outcomes, (low, high)) {
+                    continue;
+                }
+                let verdict = |rank| {
+                    let score = Score { rank, top: None, ttl: 60 };
+                    let recommended = is_recommended(rules, refusal, &outcomes, rank);
+                    (recommended, after_score(&policy, CLIENT, score, NOW))
+                };
+                let certain = verdict(low);
+                assert!(matches!(certain.1, AfterScore::Passed(_)), "its rank would be logged");
+                assert!((low..=high).all(|rank| verdict(rank) == certain));
+                assert!(certain.0 || pregreet != Outcome::Pending, "the wait goes on anyway");
+            }
+        }
+    }
 }

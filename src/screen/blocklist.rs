@@ -1,0 +1,190 @@
+//! The DNSBL part of the early tests: questions, answers, and who waits for them.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::dnsbl::answer::{Answer, Asker, Failure, ListId, Question};
+use super::dnsbl::board::Board;
+use super::dnsbl::lists::Lists;
+use super::dnsbl::name;
+use super::dnsbl::score::{self, Score, State};
+use super::early;
+use super::event::Output;
+use super::logline::{ListLine, LogLine, Missing, Verdicts};
+use super::policy::DetailLog;
+use super::screener::{Screener, Turn};
+use super::session::{Phase, SessionId};
+use super::verdict;
+
+/// How long a session whose verdict is certain waits for the answers that are still to come:
+/// they have a say in how long a pass counts.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A session in the greet wait wants a score.
+pub(super) fn ask(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, address: IpAddr) {
+    let Some(client) = screener.clients.get_mut(address) else { return };
+    let lists = &screener.policy.dnsbl.lists;
+    let board = client.board.get_or_insert_with(|| {
+        let board = Board::new(lists, |_| false);
+        turn.out.extend(board.pending().map(|list| Output::AskList(by_client(address, list))));
+        Box::new(board)
+    });
+    board.join(id);
+    settle(screener, turn, address);
+}
+
+fn by_client(address: IpAddr, list: ListId) -> Question {
+    Question { asker: Asker::Client, address, list }
+}
+
+/// A list has answered, or failed to.
+pub(super) fn answered(
+    screener: &mut Screener,
+    turn: &mut Turn<'_>,
+    question: Question,
+    answer: &Answer,
+) {
+    let Question { address, list, .. } = question;
+    let Some(client) = screener.clients.get_mut(address) else { return };
+    let wanted = client.board.as_mut().is_some_and(|board| board.take_in(list, answer));
+    if wanted {
+        log(screener, turn, question, answer);
+        settle(screener, turn, address);
+    }
+}
+
+/// Logs what dnsblog(8) would log.
+fn log(screener: &mut Screener, turn: &mut Turn<'_>, question: Question, answer: &Answer) {
+    let Question { address, list: id, .. } = question;
+    let Some(list) = screener.policy.dnsbl.lists.get(id) else { return };
+    match answer {
+        Answer::Listed { addresses, .. } => {
+            for record in addresses {
+                turn.log(LogLine::List(ListLine::Listed {
+                    client: address,
+                    list: list.public_name.clone(),
+                    record: *record,
+                }));
+            }
+        }
+        Answer::NotListed { .. } => {}
+        Answer::Failed(failure) => {
+            let Some(unsaid) = screener.troubles.note(id, *failure, turn.now.mono) else { return };
+            turn.log(LogLine::List(match failure {
+                Failure::TimeLimit => ListLine::TimeLimit {
+                    limit: screener.policy.dnsbl.timeout,
+                    list: list.public_name.clone(),
+                    unsaid,
+                },
+                Failure::NoReply | Failure::ServerError | Failure::Unreachable => {
+                    let name = format!("{}.{}", name::reversed(address), list.public_name);
+                    ListLine::LookupError { name: name.into(), unsaid }
+                }
+            }));
+        }
+    }
+}
+
+/// Lets go who has waited long enough: all, when nothing is to come any more, and those for
+/// whom nothing of what is to come makes a difference.
+fn settle(screener: &mut Screener, turn: &mut Turn<'_>, address: IpAddr) {
+    let Some(client) = screener.clients.get_mut(address) else { return };
+    let Some(board) = client.board.take_if(|board| board.is_complete()) else {
+        return hurry(screener, turn, address);
+    };
+    for id in board.waiting() {
+        let Some(session) = screener.screening.get(*id) else { continue };
+        let score = take_score(screener, turn, session.client, &board);
+        early::scored(screener, turn, *id, score);
+    }
+}
+
+/// Shortens the wait of sessions whose verdict is certain, which may also be because of what
+/// they have done.
+pub(super) fn hurry(screener: &mut Screener, turn: &mut Turn<'_>, address: IpAddr) {
+    let Some(client) = screener.clients.get_mut(address) else { return };
+    let Some(board) = &client.board else { return };
+    let rules = &screener.policy.dnsbl;
+    let bounds = score::bounds(&rules.lists, board.states());
+    for id in board.waiting() {
+        let Some(session) = screener.screening.get_mut(*id) else { continue };
+        let Phase::BeforeHandshake(wait) = &mut session.phase else { continue };
+        let soon = turn.now.mono + GRACE;
+        if !wait.hurried
+            && soon < wait.ends
+            && verdict::is_certain(rules, session.refusal, &session.outcomes, bounds)
+        {
+            wait.hurried = true;
+            turn.out.push(Output::SetDeadline(*id, soon));
+        }
+    }
+}
+
+/// What the answers so far come to. The session does not wait for more.
+pub(super) fn score_so_far(
+    screener: &mut Screener,
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    client: SocketAddr,
+) -> Option<Score> {
+    let board = screener.clients.get_mut(client.ip())?.board.take()?;
+    let score = take_score(screener, turn, client, &board);
+    if let Some(entry) = screener.clients.get_mut(client.ip()) {
+        entry.board = Some(board);
+    }
+    leave(screener, turn, id, client.ip());
+    Some(score)
+}
+
+/// The score of a session, with a line about how it came about.
+fn take_score(
+    screener: &Screener,
+    turn: &mut Turn<'_>,
+    client: SocketAddr,
+    board: &Board,
+) -> Score {
+    let rules = &screener.policy.dnsbl;
+    let score = score::score(&rules.lists, board.states(), rules.ttl);
+    let verdicts = verdicts(&rules.lists, board.states());
+    let is_told = match rules.detail {
+        DetailLog::All => true,
+        DetailLog::Listed => !verdicts.counted.is_empty() || !verdicts.missing.is_empty(),
+        DetailLog::None => false,
+    };
+    if is_told {
+        turn.log(LogLine::List(ListLine::Score { client, rank: score.rank, verdicts }));
+    }
+    score
+}
+
+fn verdicts(lists: &Lists, states: &[State]) -> Verdicts {
+    let mut verdicts = Verdicts::default();
+    for ((_, list), state) in lists.iter().zip(states) {
+        let name = || list.public_name.clone();
+        match state {
+            State::Answered(Answer::Listed { addresses, .. }) => {
+                verdicts.counted.extend(list.entries.iter().filter_map(|entry| {
+                    let record = addresses.iter().find(|record| entry.counts(&[**record]))?;
+                    Some((name(), entry.weight, *record))
+                }));
+            }
+            State::Answered(Answer::Failed(failure)) => {
+                verdicts.missing.push((name(), Missing::Failed(*failure)));
+            }
+            State::Pending => verdicts.missing.push((name(), Missing::TooLate)),
+            State::Answered(Answer::NotListed { .. }) | State::Aside => {}
+        }
+    }
+    verdicts
+}
+
+/// A session does not wait any more, if it did. The last one takes the questions with it.
+pub(super) fn leave(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, address: IpAddr) {
+    let Some(client) = screener.clients.get_mut(address) else { return };
+    let Some(board) = &mut client.board else { return };
+    if board.leave(id)
+        && let Some(board) = client.board.take_if(|board| board.waiting().is_empty())
+    {
+        turn.out.extend(board.pending().map(|list| Output::ForgetList(by_client(address, list))));
+    }
+}
