@@ -24,6 +24,15 @@ pub struct LocalTime {
     pub second: u8,
 }
 
+impl LocalTime {
+    /// The month's short English name, whatever the locale, as Postfix has it.
+    pub fn month_name(self) -> &'static str {
+        const NAMES: [&str; 12] =
+            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        NAMES.get(usize::from(self.month)).copied().unwrap_or("Jan")
+    }
+}
+
 /// Converts to local time. The time zone is loaded at the first call, so make one before
 /// chroot(2).
 pub fn local_time(time: UnixTime) -> LocalTime {

@@ -55,6 +55,7 @@ const FORMAT_MODULES: &[&str] = &[
     "postfix::params",
     "postfix::attr",
     "postfix::lists",
+    "postfix::map_list",
     "postfix::access_list",
     "postfix::address_list",
     "postfix::mynetworks",

@@ -59,6 +59,8 @@ struct Peer {
 struct Tables {
     access: Access,
     cache: HashMap<IpAddr, CacheRecord>,
+    /// The EHLO keywords that are kept from every client, as in an address table.
+    discarded: Option<&'static str>,
 }
 
 impl Lookups for Tables {
@@ -72,6 +74,18 @@ impl Lookups for Tables {
 
     fn interface_allowed(&mut self, _: IpAddr, _: &mut Vec<Message>) -> bool {
         true
+    }
+
+    fn discarded_keywords(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Option<String> {
+        self.discarded.map(str::to_owned)
+    }
+
+    fn footer(&mut self, _: &str, _: &mut Vec<Message>) -> Option<String> {
+        None
+    }
+
+    fn local_time(&mut self, _: UnixTime) -> String {
+        "Nov 22 10:44:27".to_owned()
     }
 }
 
@@ -102,7 +116,7 @@ impl Service {
         Service {
             screener: Screener::new(policy.clone()),
             policy,
-            tables: Tables { access: Access::Undecided, cache: HashMap::new() },
+            tables: Tables { access: Access::Undecided, cache: HashMap::new(), discarded: None },
             smtpd: HandOffResult::Done,
             base: Instant::now(),
             time: Duration::ZERO,
@@ -243,6 +257,10 @@ impl Service {
                     let text = String::from_utf8(bytes).unwrap();
                     let name = self.peers.get(id).unwrap().name;
                     self.seen.push(format!("{name} {}", text.strip_suffix("\r\n").unwrap()));
+                }
+                Output::SendText { session, text, .. } => {
+                    let name = self.peers.get(session).unwrap().name;
+                    self.seen.push(format!("{name} {text}"));
                 }
                 Output::Watch(id, watch) => {
                     self.peers.get_mut(id).unwrap().watch = watch;

@@ -104,7 +104,7 @@ pub fn find_postconf(sources: &Sources) -> Option<PathBuf> {
     let set = sources.main_cf().value("command_directory");
     let lookup = |name: &str| sources.main_cf().value(name).map(Into::into);
     let set = set.and_then(|text| expand(text, Mode::Recursive, lookup).ok());
-    let set = set.map(|expansion| PathBuf::from(expansion.text));
+    let set = set.map(PathBuf::from);
     let usual = USUAL_DIRECTORIES.map(PathBuf::from);
     set.into_iter()
         .filter(|directory| directory.is_absolute())

@@ -2,14 +2,16 @@
 
 use super::checks::Actions;
 use super::reader::Reader;
-use super::settings::{Settings, TlsLevel};
+use super::settings::{Engine, Settings, TlsLevel};
 use crate::postfix::lists::{split_before_comment, split_list};
 use crate::postfix::message::Message;
 use crate::screen::dnsbl::lists::Lists;
 use crate::screen::dnsbl::score::TtlLimits;
+use crate::screen::footer::{Filter, Footers};
 use crate::screen::policy::{DnsblRules, EngineRules, Limits, Policy, Wording};
+use crate::screen::smtp::discard::{Discarded, Vocabulary};
 use crate::screen::smtp::forbidden::{Forbidden, Pattern};
-use crate::screen::smtp::keyword::{self, Keyword};
+use crate::screen::smtp::keyword::Keyword;
 use crate::screen::test_set::{PerTest, Test, TestSet};
 
 /// The tests that have a switch of their own.
@@ -70,6 +72,7 @@ pub fn policy(reader: &mut Reader<'_>, actions: Actions, settings: &Settings) ->
             pre_queue: reader.count("postscreen_pre_queue_limit"),
         },
         soft_bounce: reader.bool("soft_bounce"),
+        footers: footers(&settings.engine),
         wording: wording(reader),
         delay_resolution: u8::try_from(reader.int("delay_logging_resolution_limit")).unwrap_or(0),
         smtpd_service: reader.str("smtpd_service_name"),
@@ -78,24 +81,35 @@ pub fn policy(reader: &mut Reader<'_>, actions: Actions, settings: &Settings) ->
 
 fn engine(reader: &mut Reader<'_>, settings: &Settings) -> EngineRules {
     let wanted = &settings.engine;
-    let mut announced = keyword::announced(split_list(&wanted.discard_ehlo_keywords));
-    announced.retain(|keyword| match keyword {
+    let announced = |keyword: &Keyword| match keyword {
         Keyword::Vrfy => !wanted.vrfy_keyword_disabled,
         Keyword::Smtputf8 => settings.smtputf8,
         _ => true,
-    });
+    };
+    let is_before = |major, minor| {
+        settings.mail_version.is_some_and(|version| !version.is_at_least(major, minor))
+    };
+    let vocabulary = if is_before(3, 11) { Vocabulary::Before311 } else { Vocabulary::Since311 };
     EngineRules {
         command_count_limit: wanted.command_count_limit,
         helo_required: wanted.helo_required,
         vrfy_disabled: wanted.vrfy_command_disabled,
-        announced,
+        announced: Keyword::ALL.into_iter().filter(announced).collect(),
+        discarded: Discarded::parse(&wanted.discard_ehlo_keywords, vocabulary),
+        vocabulary,
         message_size_limit: wanted.message_size_limit,
         smtputf8: settings.smtputf8,
         forbidden: forbidden(reader, &wanted.forbidden_commands),
         address_format: wanted.address_format,
-        old_starttls_syntax: settings
-            .mail_version
-            .is_some_and(|version| !version.is_at_least(3, 8)),
+        old_starttls_syntax: is_before(3, 8),
+    }
+}
+
+fn footers(wanted: &Engine) -> Footers {
+    Footers {
+        general: wanted.reject_footer.as_deref().map(Into::into),
+        by_reply: split_list(&wanted.reject_footer_maps).next().is_some(),
+        filter: Filter::parse(&wanted.expansion_filter),
     }
 }
 
@@ -153,12 +167,6 @@ pub fn not_acted_on(
         (tls_missed, tls_parameter(reader)),
         (engine.command_filter.is_some(), "postscreen_command_filter"),
         (items.iter().any(is_table), FORBIDDEN_COMMANDS),
-        (
-            !engine.discard_ehlo_keyword_address_maps.is_empty(),
-            "postscreen_discard_ehlo_keyword_address_maps",
-        ),
-        (engine.reject_footer.is_some(), "postscreen_reject_footer"),
-        (!engine.reject_footer_maps.is_empty(), "postscreen_reject_footer_maps"),
     ];
     messages.extend(in_vain.into_iter().filter(|(set, _)| *set).map(|(_, name)| {
         Message::warning(format!(

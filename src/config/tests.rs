@@ -5,7 +5,9 @@ use super::*;
 use crate::postfix::mynetworks::Style;
 use crate::postfix::params::PostfixVersion;
 use crate::screen::expand::CompatibilityLevel;
+use crate::screen::footer::Filter;
 use crate::screen::policy::{AddressFormat, Limits, Stressed, Wording};
+use crate::screen::smtp::discard::{Discarded, Vocabulary};
 use crate::screen::smtp::forbidden::{Forbidden, Pattern};
 use crate::screen::smtp::keyword::Keyword;
 use crate::screen::test_set::{Action, Test, TestSet};
@@ -258,9 +260,7 @@ fn what_is_not_acted_on_yet() {
     let Loaded { settings, policy, messages } = loaded(
         "postscreen_dnsbl_sites = bl.test*2\npostscreen_pipelining_enable = yes\n\
          postscreen_bare_newline_enable = yes\nsmtpd_tls_security_level = may\n\
-         postscreen_command_filter = regexp:x\npostscreen_reject_footer = x\n\
-         postscreen_reject_footer_maps = regexp:y\n\
-         postscreen_discard_ehlo_keyword_address_maps = cidr:z\n\
+         postscreen_command_filter = regexp:x\n\
          postscreen_forbidden_commands = BAD !worse regexp:/x",
     );
     let enabled: TestSet =
@@ -276,9 +276,6 @@ fn what_is_not_acted_on_yet() {
         "postscreen_tls_security_level",
         "postscreen_command_filter",
         "postscreen_forbidden_commands",
-        "postscreen_discard_ehlo_keyword_address_maps",
-        "postscreen_reject_footer",
-        "postscreen_reject_footer_maps",
     ]
     .map(|name| {
         format!("warning: {name} is set, but this version of Gatepost does not act on it yet")
@@ -295,6 +292,7 @@ fn engine_rules() {
     assert_eq!(texts(&messages), [""; 0]);
     let rules = policy.engine;
     assert_eq!(rules.announced, Keyword::ALL);
+    assert_eq!(rules.discarded, Discarded::NOTHING);
     assert_eq!(rules.forbidden.len(), 4);
     assert_eq!(rules.forbidden[3].pattern, Pattern::NoLetterFirst);
     assert_eq!((rules.command_count_limit, rules.message_size_limit), (20, 10_240_000));
@@ -305,13 +303,41 @@ fn engine_rules() {
     )
     .policy
     .engine;
-    let announced =
-        [Keyword::Size, Keyword::EnhancedStatusCodes, Keyword::EightBitMime, Keyword::Chunking];
+    let announced = [
+        Keyword::Size,
+        Keyword::Etrn,
+        Keyword::EnhancedStatusCodes,
+        Keyword::EightBitMime,
+        Keyword::Dsn,
+        Keyword::Chunking,
+    ];
     assert_eq!(rules.announced, announced);
+    let words = Discarded::parse("etrn dsn silent-discard", Vocabulary::Before311);
+    assert_eq!((rules.discarded, rules.vocabulary), (words, Vocabulary::Before311));
+    let newer = run("postscreen_discard_ehlo_keywords = requiretls", None, "3.11.0").unwrap();
+    let words = Discarded::parse("requiretls", Vocabulary::Since311);
+    assert_eq!(newer.policy.engine.discarded, words);
     assert!(rules.vrfy_disabled && rules.helo_required && !rules.smtputf8);
     assert!(!run("", None, "3.8.0").unwrap().policy.engine.old_starttls_syntax);
     let fatal = run("postscreen_forbidden_commands = a, !", None, "3.7.11").unwrap_err();
     assert_eq!(fatal.reason(), "postscreen_forbidden_commands: no pattern after '!'");
+}
+
+#[test]
+fn footers() {
+    let footers = |main_cf: &str| loaded(main_cf).policy.footers;
+    let stock = footers("");
+    assert_eq!((stock.general.as_deref(), stock.by_reply), (None, false));
+    let printable: String = (' '..='~').collect();
+    assert_eq!(stock.filter, Filter::parse(&printable.replace('\\', r"\\\t")));
+    let inherited = footers(
+        "smtpd_reject_footer = \\c ($client_address)\nsmtpd_reject_footer_maps = fail:x\n\
+         postscreen_expansion_filter = \\061\\t",
+    );
+    assert_eq!(inherited.general.as_deref(), Some("\\c ($client_address)"));
+    assert!(inherited.by_reply);
+    assert_eq!(inherited.filter, Filter::parse("1\\t"));
+    assert!(!footers("postscreen_reject_footer_maps = ,").by_reply);
 }
 
 #[test]

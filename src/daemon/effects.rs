@@ -12,7 +12,6 @@ use crate::postfix::maillog::{self, Program};
 use crate::postfix::pass::{self, PassError};
 use crate::screen::event::{Input, Now, Output};
 use crate::screen::logline::LogLine;
-use crate::screen::reply::Reply;
 use crate::screen::session::SessionId;
 
 /// How long a client may take to read our last word.
@@ -37,7 +36,17 @@ impl Worker {
     fn apply(&mut self, output: Output, now: Now) {
         match output {
             Output::Log(line) => self.log(&line),
-            Output::Send(id, reply) => self.send(id, reply),
+            Output::Send(id, reply) => {
+                self.bytes.clear();
+                reply.write(self.screener.policy(), &mut self.bytes);
+                self.send(id);
+            }
+            Output::SendText { session, text, .. } => {
+                self.bytes.clear();
+                self.bytes.extend_from_slice(text.as_bytes());
+                self.bytes.extend_from_slice(b"\r\n");
+                self.send(session);
+            }
             Output::Watch(id, watch) => {
                 let Some(conn) = self.conns.get_mut(id) else { return };
                 match conn.set_watch(&self.reactor, id, watch) {
@@ -71,10 +80,9 @@ impl Worker {
         maillog::write(program, line.level(), &self.text);
     }
 
-    fn send(&mut self, id: SessionId, reply: Reply) {
+    /// Sends `bytes`.
+    fn send(&mut self, id: SessionId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        self.bytes.clear();
-        reply.write(self.screener.policy(), &mut self.bytes);
         if conn.send(&self.reactor, id, &self.bytes).is_err() {
             self.results.push_back(Outcome::Closed(id));
         }

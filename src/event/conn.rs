@@ -11,7 +11,7 @@ use crate::screen::event::Watch;
 use crate::screen::session::SessionId;
 
 /// How much output may wait for a client that does not read, bytes. More than the longest
-/// dialogue of the built-in engine needs.
+/// dialogue of the built-in engine needs, but for long reject footers.
 pub const OUTPUT_LIMIT: usize = 16 * 1024;
 
 /// How much is thrown away of what a client still sends after our last word, bytes.
@@ -114,7 +114,8 @@ impl Conn {
 
     /// Sends, now or when there is room.
     pub fn send(&mut self, reactor: &Reactor, id: SessionId, bytes: &[u8]) -> io::Result<()> {
-        if self.unsent.len() + bytes.len() > OUTPUT_LIMIT {
+        // One reply of any length may wait: a footer is the administrator's affair.
+        if !self.unsent.is_empty() && self.unsent.len() + bytes.len() > OUTPUT_LIMIT {
             return Err(ErrorKind::OutOfMemory.into());
         }
         let sent = if self.unsent.is_empty() { self.write(bytes)? } else { 0 };

@@ -7,6 +7,7 @@ pub mod lists;
 pub mod logical_lines;
 pub mod maillog;
 pub mod main_cf;
+pub mod map_list;
 pub mod master;
 pub mod message;
 pub mod mynetworks;

@@ -7,14 +7,18 @@ use std::path::{Path, PathBuf};
 use super::access_list::AccessList;
 
 use super::address_list::{AddressList, Membership};
+use super::map_list::MapList;
 use super::message::Message;
 use super::mynetworks::Mynetworks;
-use super::table::{Answer, FileSource, JailedFiles, OpenOptions, TableId, Tables};
+use super::table::{Answer, FileSource, JailedFiles, OpenOptions, TableId, Tables, address_text};
 use crate::screen::event::Access;
 
 /// The names that messages use.
 const ACCESS_LIST: &str = "postscreen_access_list";
 const ALLOWLIST_INTERFACES: &str = "postscreen_allowlist_interfaces";
+const DISCARD_MAPS: &str = "postscreen_discard_ehlo_keyword_address_maps";
+/// Postfix's messages name smtpd(8)'s parameter.
+const FOOTER_MAPS: &str = "smtpd_reject_footer_maps";
 
 /// The parameters, as text after macro expansion.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -28,6 +32,10 @@ pub struct ScreenTableSettings {
     pub mynetworks_host_style: Option<String>,
     /// main.cf: `postscreen_allowlist_interfaces`.
     pub allowlist_interfaces: String,
+    /// main.cf: `postscreen_discard_ehlo_keyword_address_maps`.
+    pub discard_ehlo_keyword_address_maps: String,
+    /// main.cf: `postscreen_reject_footer_maps`.
+    pub reject_footer_maps: String,
     /// main.cf: `postscreen_dnsbl_reply_map`, one table.
     pub dnsbl_reply_map: Option<String>,
     /// main.cf: `daemon_table_open_error_is_fatal`.
@@ -46,6 +54,8 @@ pub struct ScreenTables {
     access: AccessList,
     mynetworks: Mynetworks,
     allowlist_interfaces: AddressList,
+    discards: MapList,
+    footers: MapList,
     dnsbl_reply_map: Option<TableId>,
 }
 
@@ -97,6 +107,12 @@ impl ScreenTables {
             messages,
         )
         .map_err(|error| error.to_string())?;
+        let mut open = |label, list| {
+            MapList::parse(label, list, &mut tables, files, messages)
+                .map_err(|error| error.to_string())
+        };
+        let discards = open(DISCARD_MAPS, &settings.discard_ehlo_keyword_address_maps)?;
+        let footers = open(FOOTER_MAPS, &settings.reject_footer_maps)?;
         let dnsbl_reply_map = match &settings.dnsbl_reply_map {
             Some(map) => Some(
                 tables
@@ -105,7 +121,15 @@ impl ScreenTables {
             ),
             None => None,
         };
-        Ok(ScreenTables { tables, access, mynetworks, allowlist_interfaces, dnsbl_reply_map })
+        Ok(ScreenTables {
+            tables,
+            access,
+            mynetworks,
+            allowlist_interfaces,
+            discards,
+            footers,
+            dnsbl_reply_map,
+        })
     }
 
     /// What the access list says about a client. Warnings and notices are added to
@@ -118,6 +142,38 @@ impl ScreenTables {
     /// is trouble, which is added to `messages`.
     pub fn interface_allowed(&self, server: IpAddr, messages: &mut Vec<Message>) -> bool {
         self.allowlist_interfaces.evaluate(&self.tables, server, messages) == Membership::Member
+    }
+
+    /// The EHLO keywords that are kept from a client, if there is an entry for it. Trouble is
+    /// added to `messages`.
+    pub fn discarded_keywords(
+        &self,
+        client: IpAddr,
+        messages: &mut Vec<Message>,
+    ) -> Option<String> {
+        if self.discards.is_empty() {
+            return None;
+        }
+        let key = address_text(client);
+        match self.discards.lookup(&self.tables, &key, messages) {
+            Answer::Found(words) => Some(words.into_owned()),
+            Answer::NotFound => None,
+            Answer::Failed => {
+                // Not the end of the process and of all its sessions, as with postscreen(8).
+                let text = format!("{DISCARD_MAPS} lookup error for {key}");
+                messages.push(Message::warning(text));
+                None
+            }
+        }
+    }
+
+    /// The footer for a reply, if there is an entry for its text. Trouble is added to
+    /// `messages`.
+    pub fn footer(&self, reply: &str, messages: &mut Vec<Message>) -> Option<String> {
+        match self.footers.lookup(&self.tables, reply, messages) {
+            Answer::Found(footer) => Some(footer.into_owned()),
+            Answer::NotFound | Answer::Failed => None,
+        }
     }
 
     /// What a DNS blocklist is called in replies, if main.cf's `postscreen_dnsbl_reply_map`
@@ -237,6 +293,68 @@ mod tests {
         assert_eq!(allowed("127.0.0.9", "127.0.0.1"), (false, vec![]));
         let warning = "postscreen_allowlist_interfaces: fail:x: table lookup problem";
         assert_eq!(allowed("fail:x", "127.0.0.1"), (false, vec![Message::warning(warning)]));
+    }
+
+    #[test]
+    fn keywords_and_footers() {
+        let files = Files::new([
+            ("/ehlo", "2001:db8::5 dsn, etrn\n127.0.0.6 size\n"),
+            ("/more", "127.0.0.0/8 vrfy\n127.0.0.6 chunking\n"),
+        ]);
+        let settings = ScreenTableSettings {
+            discard_ehlo_keyword_address_maps: "texthash:/ehlo cidr:/more".into(),
+            reject_footer_maps: "fail:x static:y".into(),
+            ..settings("", "", "")
+        };
+        let (mut tables, messages) = ScreenTables::open(&settings, &files).unwrap();
+        assert_eq!(messages, []);
+        assert_eq!(tables.watched(), [Path::new("/ehlo"), Path::new("/more")]);
+        let keywords = |tables: &ScreenTables, client: &str| {
+            let mut messages = Vec::new();
+            let words = tables.discarded_keywords(client.parse().unwrap(), &mut messages);
+            assert_eq!(messages, []);
+            words
+        };
+        assert_eq!(keywords(&tables, "2001:db8:0::5").as_deref(), Some("dsn, etrn"));
+        assert_eq!(keywords(&tables, "127.0.0.6").as_deref(), Some("size"));
+        assert_eq!(keywords(&tables, "127.0.0.7").as_deref(), Some("vrfy"));
+        assert_eq!(keywords(&tables, "192.0.2.1"), None);
+        assert_eq!(tables.reload(Path::new("/ehlo"), b"192.0.2.1 dsn\n"), []);
+        assert_eq!(keywords(&tables, "192.0.2.1").as_deref(), Some("dsn"));
+
+        let mut messages = Vec::new();
+        assert_eq!(tables.footer("450 4.3.2 No", &mut messages), None);
+        let warning = "fail:x lookup error for \"450 4.3.2 No\"";
+        assert_eq!(messages, [Message::warning(warning)]);
+    }
+
+    #[test]
+    fn trouble_with_keywords_is_survived() {
+        for (list, warnings) in [
+            ("fail:x", &["fail:x lookup error for \"127.0.0.5\""][..]),
+            (
+                "static:{}",
+                &[
+                    "postscreen_discard_ehlo_keyword_address_maps lookup of 127.0.0.5 returns an \
+                     empty string result",
+                    "postscreen_discard_ehlo_keyword_address_maps should return NO RESULT in case \
+                     of NOT FOUND",
+                ],
+            ),
+        ] {
+            let settings = ScreenTableSettings {
+                discard_ehlo_keyword_address_maps: list.into(),
+                ..settings("", "", "")
+            };
+            let (tables, _) = ScreenTables::open(&settings, &Files::new([])).unwrap();
+            let mut messages = Vec::new();
+            let words = tables.discarded_keywords("127.0.0.5".parse().unwrap(), &mut messages);
+            assert_eq!(words, None);
+            let last = "postscreen_discard_ehlo_keyword_address_maps lookup error for 127.0.0.5";
+            let expected: Vec<Message> =
+                warnings.iter().chain([&last]).map(|text| Message::warning(*text)).collect();
+            assert_eq!(messages, expected);
+        }
     }
 
     #[test]

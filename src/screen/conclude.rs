@@ -152,10 +152,10 @@ fn send_away(
     reply: Reply,
 ) {
     if screener.terminating {
-        turn.send(id, Reply::Unavailable);
+        turn.send(&screener.policy, id, session.client, Reply::Unavailable);
         screener.release(turn, id, &session);
     } else if session.outcomes.pregreet == Outcome::NotDue {
-        turn.send(id, reply);
+        turn.send(&screener.policy, id, session.client, reply);
         screener.release(turn, id, &session);
     } else {
         dialogue::begin_with(screener, turn, id, session, Reply::NoResources);
@@ -187,7 +187,7 @@ pub(super) fn abandon_retries(screener: &mut Screener, turn: &mut Turn<'_>) {
         .collect();
     for id in busy {
         if let Some(session) = screener.handing_off.remove(id) {
-            turn.send(id, Reply::Unavailable);
+            turn.send(&screener.policy, id, session.client, Reply::Unavailable);
             screener.release(turn, id, &session);
         }
     }
@@ -218,6 +218,18 @@ mod tests {
 
         fn interface_allowed(&mut self, _: IpAddr, _: &mut Vec<Message>) -> bool {
             true
+        }
+
+        fn discarded_keywords(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Option<String> {
+            None
+        }
+
+        fn footer(&mut self, _: &str, _: &mut Vec<Message>) -> Option<String> {
+            None
+        }
+
+        fn local_time(&mut self, _: UnixTime) -> String {
+            String::new()
         }
     }
 

@@ -102,7 +102,7 @@ fn turn_away(
     session: Session,
     reply: Reply,
 ) {
-    turn.send(id, reply);
+    turn.send(&screener.policy, id, session.client, reply);
     turn.log(LogLine::Disconnect(session.client));
     screener.release(turn, id, &session);
 }

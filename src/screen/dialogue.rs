@@ -1,5 +1,7 @@
 //! "Tests after SMTP handshake": a session in the built-in SMTP engine.
 
+use std::net::SocketAddr;
+
 use super::conclude;
 use super::event::{Output, Watch};
 use super::logline::LogLine;
@@ -9,6 +11,7 @@ use super::screener::{Screener, Turn};
 use super::session::{Phase, Session, SessionId};
 use super::smtp::address;
 use super::smtp::command::{LastCommand, Verb};
+use super::smtp::discard::Discarded;
 use super::smtp::engine::{Engine, Envelope, Note};
 use super::smtp::line::Piece;
 use super::smtp::offence;
@@ -44,7 +47,7 @@ fn enter(
     engine: Engine,
 ) {
     if verdict::deserves_greeting(&session.outcomes) {
-        turn.send(id, Reply::Greeting);
+        turn.send(&screener.policy, id, session.client, Reply::Greeting);
     }
     turn.out.push(Output::Watch(id, Watch::Read));
     set_deadline(screener, turn, id);
@@ -67,7 +70,7 @@ pub(super) fn received(screener: &mut Screener, turn: &mut Turn<'_>, id: Session
         Course::GoesOn => set_deadline(screener, turn, id),
         Course::Ends(reply) => {
             if let Some(session) = screener.screening.remove(id) {
-                turn.send(id, reply);
+                turn.send(&screener.policy, id, session.client, reply);
                 conclude::disconnect(screener, turn, id, session);
             }
         }
@@ -107,7 +110,10 @@ fn converse(
             return Course::Ends(reply);
         }
         let Phase::AfterHandshake(engine) = &mut session.phase else { return course };
-        let answer = engine.answer(&policy.engine, session.refusal);
+        let mut answer = engine.answer(&policy.engine, session.refusal);
+        if let Reply::Ehlo(usual) = answer.reply {
+            answer.reply = engine.discard(keep_back(policy, turn, session.client, usual));
+        }
         if let Some(note) = answer.note {
             turn.log(match note {
                 Note::Recipient(envelope) => LogLine::RejectRcpt {
@@ -123,7 +129,7 @@ fn converse(
         if answer.ends {
             return Course::Ends(answer.reply);
         }
-        turn.send(id, answer.reply);
+        turn.send(policy, id, session.client, answer.reply);
     }
 }
 
@@ -160,6 +166,25 @@ fn judge(
     None
 }
 
+/// The keywords to keep from a client that says EHLO; `usual` are those for everybody.
+fn keep_back(
+    policy: &Policy,
+    turn: &mut Turn<'_>,
+    client: SocketAddr,
+    usual: Discarded,
+) -> Discarded {
+    let mut messages = Vec::new();
+    let words = turn.lookups.discarded_keywords(client.ip(), &mut messages);
+    turn.log_messages(messages);
+    let Some(words) = words else { return usual };
+    let vocabulary = policy.engine.vocabulary;
+    let keywords = Discarded::parse(&words, vocabulary);
+    if verdict::discard_is_news(keywords, usual) {
+        turn.log(LogLine::Discarding(client, keywords, vocabulary));
+    }
+    keywords
+}
+
 fn for_the_log(envelope: Envelope, format: AddressFormat) -> Envelope {
     match format {
         AddressFormat::Internal => envelope,
@@ -181,6 +206,6 @@ pub(super) fn time_is_up(
     if let Phase::AfterHandshake(engine) = &session.phase {
         turn.log(LogLine::CommandTimeLimit(session.client, engine.last()));
     }
-    turn.send(id, Reply::CommandTimeLimit);
+    turn.send(&screener.policy, id, session.client, Reply::CommandTimeLimit);
     conclude::disconnect(screener, turn, id, session);
 }

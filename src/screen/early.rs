@@ -20,7 +20,7 @@ pub(super) fn begin(
     mut session: Session,
 ) {
     if session.due().contains(Test::Pregreet) {
-        turn.send(id, Reply::Teaser);
+        turn.send(&screener.policy, id, session.client, Reply::Teaser);
         turn.out.push(Output::Watch(id, Watch::Peek));
     }
     let ends = turn.now.mono + screener.stressed(screener.policy.greet_wait);
@@ -53,7 +53,7 @@ pub(super) fn peeked(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId
     match verdict::after_pregreet(&screener.policy) {
         AfterPregreet::Drop => {
             session.outcomes.pregreet = Outcome::Failed;
-            turn.send(id, Reply::ProtocolError);
+            turn.send(&screener.policy, id, session.client, Reply::ProtocolError);
             conclude::disconnect(screener, turn, id, session);
             return;
         }
@@ -151,7 +151,7 @@ fn end(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, mut session:
             AfterScore::Passed(outcome) => session.outcomes.dnsbl = outcome,
             AfterScore::Drop(blocked) => {
                 session.outcomes.dnsbl = Outcome::Failed;
-                turn.send(id, Reply::Blocked(blocked));
+                turn.send(&screener.policy, id, session.client, Reply::Blocked(blocked));
                 conclude::disconnect(screener, turn, id, session);
                 return;
             }

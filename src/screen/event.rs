@@ -123,6 +123,15 @@ pub enum Output {
     Log(LogLine),
     /// Send this to the client; a failure is a later [`Input::Closed`].
     Send(SessionId, Reply),
+    /// The same, with a footer.
+    SendText {
+        /// The session.
+        session: SessionId,
+        /// The reply.
+        reply: Reply,
+        /// Its text with the footer, without the last CR LF.
+        text: Box<str>,
+    },
     /// Look for input in this way from now on. Input that has already arrived counts.
     Watch(SessionId, Watch),
     /// Report [`Input::Deadline`] then; replaces the session's earlier deadline.
@@ -169,4 +178,16 @@ pub trait Lookups {
     /// main.cf: `postscreen_allowlist_interfaces`: may a client that connects to this
     /// address of ours be let in?
     fn interface_allowed(&mut self, server: IpAddr, messages: &mut Vec<Message>) -> bool;
+
+    /// main.cf: `postscreen_discard_ehlo_keyword_address_maps`: the words that hold for this
+    /// client; `None` for those that hold for everybody.
+    fn discarded_keywords(&mut self, client: IpAddr, messages: &mut Vec<Message>)
+    -> Option<String>;
+
+    /// main.cf: `postscreen_reject_footer_maps`: the footer for this reply, which comes without
+    /// its last CR LF and before `soft_bounce`; `None` for the one that all replies get.
+    fn footer(&mut self, reply: &str, messages: &mut Vec<Message>) -> Option<String>;
+
+    /// A time in the server's time zone, in the form of strftime(3)'s `%b %d %H:%M:%S`.
+    fn local_time(&mut self, time: UnixTime) -> String;
 }

@@ -2,8 +2,7 @@
 //!
 //! One grammar, two users. Values of main.cf are expanded with [`Mode::Recursive`]: what a
 //! name stands for may contain macros itself. Reject footers use [`Mode::Plain`]: what a
-//! name stands for comes from the client, so it is inserted as it is, and names that do
-//! not exist are worth a warning.
+//! name stands for comes from the client, so it is inserted as it is.
 
 use std::borrow::Cow;
 
@@ -25,16 +24,6 @@ pub enum Mode {
     Recursive,
     /// It is inserted as it is (reject footers).
     Plain,
-}
-
-/// A text after expansion.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Expansion {
-    /// The result.
-    pub text: String,
-    /// The names that were asked for and do not exist, in the order of the questions,
-    /// with repetitions. They count as empty.
-    pub unknown: Vec<String>,
 }
 
 /// Why a text cannot be expanded, in Postfix's words.
@@ -167,19 +156,20 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Expands `text`; `lookup` says what a name stands for.
+/// Expands `text`; `lookup` says what a name stands for. A name that stands for nothing
+/// counts as empty; `lookup` is asked once for each place where a name is.
 ///
 /// # Errors
 /// The first problem on the way. Alternatives that are not chosen are not looked at.
 pub fn expand<'d>(
     text: &str,
     mode: Mode,
-    lookup: impl Fn(&str) -> Option<Cow<'d, str>>,
-) -> Result<Expansion, ExpandError> {
-    let mut expander = Expander { lookup, mode, unknown: Vec::new(), cost: 0 };
+    lookup: impl FnMut(&str) -> Option<Cow<'d, str>>,
+) -> Result<String, ExpandError> {
+    let mut expander = Expander { lookup, mode, cost: 0 };
     let mut out = String::with_capacity(text.len());
     expander.text(text, 0, &mut out)?;
-    Ok(Expansion { text: out, unknown: expander.unknown })
+    Ok(out)
 }
 
 /// The name, if `text` is nothing but one reference to it: `$name`, `${name}`, `$(name)`.
@@ -194,11 +184,10 @@ pub fn sole_reference(text: &str) -> Option<&str> {
 struct Expander<L> {
     lookup: L,
     mode: Mode,
-    unknown: Vec<String>,
     cost: usize,
 }
 
-impl<'d, L: Fn(&str) -> Option<Cow<'d, str>>> Expander<L> {
+impl<'d, L: FnMut(&str) -> Option<Cow<'d, str>>> Expander<L> {
     fn text(&mut self, text: &str, depth: usize, out: &mut String) -> Result<(), ExpandError> {
         if depth > MAX_DEPTH && !text.is_empty() {
             return Err(ExpandError::Nesting(first_piece(text).to_owned()));
@@ -274,7 +263,7 @@ impl<'d, L: Fn(&str) -> Option<Cow<'d, str>>> Expander<L> {
         if !rest.starts_with(['?', ':']) {
             return Err(ExpandError::NameSyntax { name: name.to_owned(), rest: shown(after) });
         }
-        let holds = self.find(name).is_some_and(|value| !value.is_empty());
+        let holds = (self.lookup)(name).is_some_and(|value| !value.is_empty());
         match choose(holds, rest)? {
             Some(chosen) => self.text(chosen, depth + 1, out),
             None => Ok(()),
@@ -282,7 +271,7 @@ impl<'d, L: Fn(&str) -> Option<Cow<'d, str>>> Expander<L> {
     }
 
     fn value(&mut self, name: &str, depth: usize, out: &mut String) -> Result<(), ExpandError> {
-        let Some(value) = self.find(name) else { return Ok(()) };
+        let Some(value) = (self.lookup)(name) else { return Ok(()) };
         match self.mode {
             Mode::Recursive => self.text(&value, depth + 1, out),
             Mode::Plain => {
@@ -290,14 +279,6 @@ impl<'d, L: Fn(&str) -> Option<Cow<'d, str>>> Expander<L> {
                 self.spend(value.len(), name)
             }
         }
-    }
-
-    fn find(&mut self, name: &str) -> Option<Cow<'d, str>> {
-        let value = (self.lookup)(name);
-        if value.is_none() {
-            self.unknown.push(name.to_owned());
-        }
-        value
     }
 
     /// Evaluates `{left} operator {right}`; returns what follows it as well.

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 
 use super::policy::Wording;
 use super::smtp::command::LastCommand;
+use super::smtp::discard::{Discarded, Vocabulary};
 use super::smtp::engine::Envelope;
 use super::smtp::offence::Offence;
 pub use form::{Elapsed, Escaped};
@@ -117,11 +118,13 @@ pub enum LogLine {
     CommandCountLimit(SocketAddr, LastCommand),
     /// A deep test has failed, whatever the action.
     Offence(SocketAddr, Offence),
+    /// EHLO keywords are kept from the client, others than from everybody.
+    Discarding(SocketAddr, Discarded, Vocabulary),
     /// A recipient is refused.
     RejectRcpt {
         /// Who.
         client: SocketAddr,
-        /// The reply, as sent.
+        /// The reply as sent, but without its footer.
         reply: Box<str>,
         /// From whom to whom; the addresses are in the form that the log is to have.
         envelope: Envelope,
@@ -211,6 +214,7 @@ impl LogLine {
             | LogLine::CommandLengthLimit(..)
             | LogLine::CommandCountLimit(..)
             | LogLine::Offence(..)
+            | LogLine::Discarding(..)
             | LogLine::RejectRcpt { .. }
             | LogLine::NoValidRcpt(..)
             | LogLine::TooManyConnections(_)
@@ -292,6 +296,14 @@ impl fmt::Display for LogLine {
                 let (client, word, unread) = (End(client), Shown(word), Escaped(unread));
                 write!(f, "COMMAND PIPELINING from {client} after {word}: {unread}")
             }
+            // Without a colon before the port.
+            LogLine::Discarding(client, keywords, vocabulary) => write!(
+                f,
+                "[{}]{}: discarding EHLO keywords: {}",
+                client.ip(),
+                client.port(),
+                keywords.listed(*vocabulary)
+            ),
             LogLine::RejectRcpt { client, reply, envelope } => write!(
                 f,
                 "NOQUEUE: reject: RCPT from {}: {reply}; from=<{}>, to=<{}>, proto={}, helo=<{}>",

@@ -13,6 +13,7 @@ pub mod dnsbl;
 mod early;
 pub mod event;
 pub mod expand;
+pub mod footer;
 pub mod hostname;
 pub mod logline;
 pub mod policy;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::dnsbl::lists::Lists;
 use super::dnsbl::score::TtlLimits;
+use super::footer::Footers;
+use super::smtp::discard::{Discarded, Vocabulary};
 use super::smtp::forbidden::Forbidden;
 use super::smtp::keyword::Keyword;
 use super::test_set::{Action, PerTest, TestSet};
@@ -42,6 +44,8 @@ pub struct Policy {
     pub limits: Limits,
     /// main.cf: `soft_bounce`.
     pub soft_bounce: bool,
+    /// What is added to the replies that turn a client down.
+    pub footers: Footers,
     /// main.cf: `respectful_logging`.
     pub wording: Wording,
     /// main.cf: `delay_logging_resolution_limit`, digits after the decimal point, 0..6.
@@ -91,10 +95,13 @@ pub struct EngineRules {
     pub helo_required: bool,
     /// main.cf: `postscreen_disable_vrfy_command`: VRFY is refused.
     pub vrfy_disabled: bool,
-    /// What EHLO announces, in order: all but what main.cf's
-    /// `postscreen_discard_ehlo_keywords`, `disable_vrfy_command` and `smtputf8_enable` take
-    /// away.
+    /// What EHLO announces, in order, unless it is discarded: all but what main.cf's
+    /// `disable_vrfy_command` and `smtputf8_enable` take away.
     pub announced: Vec<Keyword>,
+    /// main.cf: `postscreen_discard_ehlo_keywords`.
+    pub discarded: Discarded,
+    /// How words that are discarded are read and logged.
+    pub vocabulary: Vocabulary,
     /// main.cf: `message_size_limit`, bytes, as announced; 0 for no limit.
     pub message_size_limit: u64,
     /// main.cf: `smtputf8_enable`: a command word has to be UTF-8.

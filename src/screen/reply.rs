@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use super::policy::{EngineRules, Policy};
+use super::smtp::discard::Discarded;
 use super::smtp::keyword::Keyword;
 use super::verdict::{Blocked, Refusal};
 
@@ -46,8 +47,8 @@ pub enum Reply {
     Helo,
     /// To HELO without a name.
     HeloSyntax,
-    /// To EHLO, with the keywords.
-    Ehlo,
+    /// To EHLO, with all keywords but these.
+    Ehlo(Discarded),
     /// To EHLO without a name.
     EhloSyntax,
     /// main.cf: `postscreen_helo_required`.
@@ -106,7 +107,8 @@ impl Reply {
         text
     }
 
-    fn plain(self, policy: &Policy) -> String {
+    /// The same without main.cf: `soft_bounce`, as `postscreen_reject_footer_maps` knows it.
+    pub fn plain(self, policy: &Policy) -> String {
         let host = policy.myhostname.as_str();
         let text = match self {
             Reply::Teaser => {
@@ -118,7 +120,7 @@ impl Reply {
                 return format!("421 {host} Service unavailable - try again later");
             }
             Reply::Helo => return format!("250 {host}"),
-            Reply::Ehlo => return ehlo(host, &policy.engine),
+            Reply::Ehlo(discarded) => return ehlo(host, &policy.engine, discarded),
             Reply::NoResources => "421 4.3.2 No system resources",
             Reply::TooManyConnections => "421 4.7.0 Error: too many connections",
             Reply::ServerPortsBusy => "421 4.3.2 All server ports are busy",
@@ -174,9 +176,9 @@ fn blocked(Blocked { client, by }: Blocked, policy: &Policy) -> String {
 }
 
 /// The host name, then one line for each keyword.
-fn ehlo(host: &str, rules: &EngineRules) -> String {
+fn ehlo(host: &str, rules: &EngineRules, discarded: Discarded) -> String {
     let mut lines = vec![host.to_owned()];
-    for keyword in &rules.announced {
+    for keyword in rules.announced.iter().filter(|keyword| !discarded.contains(**keyword)) {
         let mut line = keyword.name().to_owned();
         if *keyword == Keyword::Size && rules.message_size_limit > 0 {
             // Writing into a String cannot fail.
@@ -259,7 +261,7 @@ mod tests {
             (Reply::NotImplemented, "502 5.5.1 Error: command not implemented"),
             (Reply::NotRecognized, "502 5.5.2 Error: command not recognized"),
             (
-                Reply::Ehlo,
+                Reply::Ehlo(Discarded::NOTHING),
                 "250-mx.example.test\r\n250-SIZE 10240000\r\n250-VRFY\r\n250-ETRN\r\n\
                  250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250-DSN\r\n250-SMTPUTF8\r\n\
                  250 CHUNKING",
@@ -275,11 +277,12 @@ mod tests {
         policy.engine.old_starttls_syntax = false;
         assert_eq!(text(Reply::StarttlsSyntax, &policy), "501 5.5.4 Syntax: STARTTLS\r\n");
         policy.engine.message_size_limit = 0;
-        policy.engine.announced = vec![Keyword::Size, Keyword::Dsn];
+        policy.engine.announced = vec![Keyword::Size, Keyword::Dsn, Keyword::Chunking];
+        let without = |words| Reply::Ehlo(Discarded::parse(words, policy.engine.vocabulary));
         let two = "250-mx.example.test\r\n250-SIZE\r\n250 DSN\r\n";
-        assert_eq!(text(Reply::Ehlo, &policy), two);
-        policy.engine.announced.clear();
-        assert_eq!(text(Reply::Ehlo, &policy), "250 mx.example.test\r\n");
+        assert_eq!(text(without("etrn chunking"), &policy), two);
+        let none = "250 mx.example.test\r\n";
+        assert_eq!(text(without("dsn,chunking,size"), &policy), none);
     }
 
     #[test]

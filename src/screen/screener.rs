@@ -3,6 +3,8 @@
 //! The steps themselves are in the files named after them: `connect`, `early`, `dialogue`,
 //! `conclude`.
 
+use std::net::SocketAddr;
+
 use super::blocklist;
 use super::client::Clients;
 use super::conclude;
@@ -11,6 +13,7 @@ use super::dialogue;
 use super::dnsbl::trouble::Troubles;
 use super::early;
 use super::event::{Input, Lookups, Now, Output};
+use super::footer;
 use super::logline::{Elapsed, LogLine, Message, Stage};
 use super::policy::{Policy, Stressed};
 use super::reply::Reply;
@@ -51,8 +54,16 @@ impl Turn<'_> {
         self.out.extend(messages.into_iter().map(|m| Output::Log(LogLine::Message(m))));
     }
 
-    pub fn send(&mut self, id: SessionId, reply: Reply) {
-        self.out.push(Output::Send(id, reply));
+    /// Sends a reply, with a footer if it gets one.
+    pub fn send(&mut self, policy: &Policy, id: SessionId, client: SocketAddr, reply: Reply) {
+        let mut messages = Vec::new();
+        let text =
+            footer::reply_with_footer(policy, self.now, self.lookups, client, reply, &mut messages);
+        self.log_messages(messages);
+        self.out.push(match text {
+            Some(text) => Output::SendText { session: id, reply, text },
+            None => Output::Send(id, reply),
+        });
     }
 }
 
@@ -112,7 +123,8 @@ impl Screener {
             }
             Input::Unidentified { session, call, reason } => {
                 turn.log(LogLine::Unidentified { call, reason: reason.into() });
-                turn.send(session, Reply::NoResources);
+                // Without a footer: nobody knows whom it would be for.
+                turn.out.push(Output::Send(session, Reply::NoResources));
                 turn.out.push(Output::Close(session));
             }
             Input::Peeked { session, data } => early::peeked(self, turn, session, data),
@@ -160,7 +172,7 @@ impl Screener {
         let waiting: Vec<SessionId> = self.screening.iter().map(|(id, _)| id).collect();
         for id in waiting {
             if let Some(session) = self.screening.remove(id) {
-                turn.send(id, Reply::Unavailable);
+                turn.send(&self.policy, id, session.client, Reply::Unavailable);
                 conclude::disconnect(self, turn, id, session);
             }
         }

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use super::dnsbl::lists::Lists;
 use super::dnsbl::score::TtlLimits;
+use super::footer::Footers;
 use super::policy::{
     AddressFormat, DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, Wording,
 };
+use super::smtp::discard::{Discarded, Vocabulary};
 use super::smtp::forbidden::{Forbidden, Pattern};
 use super::smtp::keyword::Keyword;
 use super::test_set::{Action, PerTest, Test, TestSet};
@@ -52,6 +54,8 @@ pub fn policy() -> Policy {
             helo_required: false,
             vrfy_disabled: false,
             announced: Keyword::ALL.to_vec(),
+            discarded: Discarded::NOTHING,
+            vocabulary: Vocabulary::Before311,
             message_size_limit: 10_240_000,
             smtputf8: true,
             forbidden: forbidden(),
@@ -60,6 +64,7 @@ pub fn policy() -> Policy {
         },
         limits: Limits { per_client: Some(50), post_queue: 100, pre_queue: 100 },
         soft_bounce: false,
+        footers: Footers::default(),
         wording: Wording::Respectful,
         delay_resolution: 2,
         smtpd_service: "smtpd".into(),

@@ -7,6 +7,7 @@ use super::dnsbl::lists::EntryId;
 use super::dnsbl::score::Score;
 use super::policy::{DnsblRules, Limits, Policy};
 use super::reply::Reply;
+use super::smtp::discard::Discarded;
 use super::test_set::{Action, CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
 
 /// What became of one test in one session.
@@ -365,6 +366,12 @@ pub fn with_passes(
         Some(until) => record[test].max(Expiry::Until(until)),
         None => record[test],
     })
+}
+
+/// Whether it is logged that these EHLO keywords are kept from a client: not if they are kept
+/// from everybody.
+pub fn discard_is_news(of_client: Discarded, of_everybody: Discarded) -> bool {
+    of_client != of_everybody && of_client != Discarded::NOTHING && !of_client.is_silent()
 }
 
 /// Which word is logged about a client that has passed.

@@ -324,6 +324,11 @@ fn open_tables(settings: &Settings) -> Result<ScreenTables, StartError> {
         mynetworks,
         mynetworks_host_style,
         allowlist_interfaces: access.allowlist_interfaces.clone(),
+        discard_ehlo_keyword_address_maps: settings
+            .engine
+            .discard_ehlo_keyword_address_maps
+            .clone(),
+        reject_footer_maps: settings.engine.reject_footer_maps.clone(),
         // Without lists it has nothing to say, and may be as wrong as it likes.
         dnsbl_reply_map: settings
             .dnsbl

@@ -12,6 +12,8 @@ use gatepost::screen::policy::{
 };
 use gatepost::screen::test_set::{Action, CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
 
+use crate::footers;
+use crate::keywords;
 use crate::rng::Rng;
 use crate::stock;
 
@@ -48,6 +50,7 @@ pub fn policy(rng: &mut Rng) -> Policy {
             command_count_limit: rng.count(1, 20),
             helo_required: rng.chance(20),
             smtputf8: rng.chance(80),
+            discarded: keywords::draw(rng),
             ..stock.engine
         },
         limits: Limits {
@@ -56,6 +59,7 @@ pub fn policy(rng: &mut Rng) -> Policy {
             pre_queue: rng.count(10, 80),
         },
         soft_bounce: rng.chance(20),
+        footers: footers::draw(rng),
         wording: rng.pick(&[
             Wording::Respectful,
             Wording::Old { by_compatibility_level: false },

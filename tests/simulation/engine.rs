@@ -26,6 +26,7 @@ impl Laws {
                 Word::LengthLimit
                     | Word::CountLimit
                     | Word::Offence(_)
+                    | Word::Discarding
                     | Word::RejectRcpt
                     | Word::NoValidRcpt
             )
@@ -41,7 +42,7 @@ impl Laws {
                 self.offence(witness, *test, now)?;
             }
         }
-        if lines.iter().any(|line| is_rcpt(line)) {
+        if lines.iter().any(|line| is(b"RCPT", line)) {
             for test in Test::ALL.into_iter().filter(|test| !test.is_early()) {
                 if witness.fates[test] == Fate::Pending {
                     self.tally.add("passed at RCPT");
@@ -50,13 +51,17 @@ impl Laws {
             }
         }
         expected.words.extend(words);
-        let last = seen.replies.split_last();
-        ensure(last.is_none_or(|(_, others)| !others.iter().copied().any(ends)), || {
+        // A line that is too long has a reply, but is none.
+        let lines = lines.iter().map(Vec::as_slice).chain([&b""[..]]);
+        let ends: Vec<bool> =
+            seen.replies.iter().zip(lines).map(|(reply, line)| ends(*reply, line)).collect();
+        let last = ends.split_last();
+        ensure(last.is_none_or(|(_, others)| !others.contains(&true)), || {
             "goes on after a last word".into()
         })?;
-        let over = last.is_some_and(|(reply, _)| ends(*reply));
+        let over = last.is_some_and(|(ends, _)| *ends);
         ensure(seen.closed == over || witness.returned, || {
-            format!("closed: {}, with {last:?}", seen.closed)
+            format!("closed: {}, with {:?}", seen.closed, seen.replies)
         })?;
         if seen.closed {
             ensure(last.is_some(), || "closed without a word".into())?;
@@ -114,8 +119,8 @@ impl Laws {
     }
 }
 
-/// Whether the session is over after this reply.
-fn ends(reply: Reply) -> bool {
+/// Whether the session is over after this reply to this line.
+fn ends(reply: Reply, line: &[u8]) -> bool {
     matches!(
         reply,
         Reply::Bye
@@ -128,11 +133,12 @@ fn ends(reply: Reply) -> bool {
             | Reply::BdatSyntax
             | Reply::MailFirstForChunks
             | Reply::NoResources
-    )
+    ) || (reply == Reply::NotImplemented && is(b"BDAT", line))
 }
 
-fn is_rcpt(line: &[u8]) -> bool {
+/// Whether a line has this command.
+fn is(command: &[u8], line: &[u8]) -> bool {
     let text = line.split(|byte| b"\0\r\n".contains(byte)).next().unwrap_or_default();
     let mut words = text.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
-    words.next().is_some_and(|word| word.eq_ignore_ascii_case(b"RCPT"))
+    words.next().is_some_and(|word| word.eq_ignore_ascii_case(command))
 }

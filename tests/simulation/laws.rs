@@ -66,6 +66,7 @@ impl Laws {
         answers: &Answers,
         out: &[Output],
     ) -> Result<(), String> {
+        self.footers(input, now, answers, out)?;
         match *input {
             Input::Connected { session, client, server } => {
                 self.connected(session, (client, server), now, answers, out)?;
@@ -79,7 +80,7 @@ impl Laws {
             | Input::Received { session, .. }
             | Input::Closed { session }
             | Input::Deadline { session }
-            | Input::HandOff { session, .. } => self.event(session, input, now, out)?,
+            | Input::HandOff { session, .. } => self.event(session, input, now, answers, out)?,
             Input::ListAnswer { question, answer } => {
                 self.list_answer(question, answer, now, out)?;
             }
@@ -97,6 +98,7 @@ impl Laws {
         id: SessionId,
         input: &Input<'_>,
         now: Now,
+        answers: &Answers,
         out: &[Output],
     ) -> Result<(), String> {
         let Some(mut witness) = self.sessions.remove(&id) else {
@@ -104,6 +106,9 @@ impl Laws {
             return ensure(out.is_empty(), || "outputs for a session that has ended".into());
         };
         let seen = Seen::of(id, witness.client, witness.server, out)?;
+        let news = self.keywords(witness.client.ip(), answers, &seen.replies)?;
+        let told = seen.words.iter().filter(|word| **word == Word::Discarding).count();
+        ensure(told == news, || format!("{told} lines about keywords, not {news}"))?;
         let mut expected = Expected::default();
         if matches!(input, Input::Deadline { .. }) {
             witness.deadline = None;

@@ -292,22 +292,31 @@ impl Laws {
 }
 
 /// How many outputs from the first on are about this session. What does not name a session
-/// belongs to the one before it.
+/// belongs to the one that is named next, and all up to a Close to the one that ends.
 fn about(id: SessionId, witness: &Witness, out: &[Output]) -> usize {
-    let is_other = |output: &Output| match output {
+    let names = |output: &Output| match output {
         Output::Send(other, _)
+        | Output::SendText { session: other, .. }
         | Output::Watch(other, _)
         | Output::SetDeadline(other, _)
         | Output::HandOff { session: other, .. }
-        | Output::Close(other) => *other != id,
+        | Output::Close(other) => Some(*other == id),
         Output::Log(line) => {
             let text = line.to_string();
-            text.contains("]:")
-                && !text.contains(&format!("[{}]:{}", witness.client.ip(), witness.client.port()))
+            let own = format!("[{}]:{}", witness.client.ip(), witness.client.port());
+            text.contains("]:").then(|| text.contains(&own))
         }
-        _ => false,
+        _ => None,
     };
-    out.iter().position(is_other).unwrap_or(out.len())
+    if out.iter().find_map(names) != Some(true) {
+        return 0;
+    }
+    if let Some(place) = out.iter().position(|output| *output == Output::Close(id)) {
+        return place + 1;
+    }
+    let end = out.iter().position(|output| names(output) == Some(false)).unwrap_or(out.len());
+    let own = &out[..end];
+    own.iter().rposition(|output| names(output) == Some(true)).map_or(end, |last| last + 1)
 }
 
 /// Takes off what the log says about the answer itself: a line for each record; about a

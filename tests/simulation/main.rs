@@ -17,6 +17,8 @@ mod agenda;
 mod draw;
 mod engine;
 mod first_contact;
+mod footers;
+mod keywords;
 mod laws;
 mod lists;
 mod outside;
@@ -38,7 +40,7 @@ const SEEDS: u64 = 40;
 const CLIENTS: usize = 1500;
 
 /// What has to happen somewhere in the fixed seeds, or else they prove too little.
-const WANTED: [&str; 51] = [
+const WANTED: [&str; 54] = [
     "allowlisted",
     "answer for nobody",
     "back from smtpd",
@@ -49,6 +51,7 @@ const WANTED: [&str; 51] = [
     "cannot pass",
     "count limit",
     "denylisted",
+    "discarding",
     "dnsbl drop",
     "dnsbl enforce",
     "dnsbl rank",
@@ -57,6 +60,7 @@ const WANTED: [&str; 51] = [
     "hand-off timeout",
     "handed off",
     "excused",
+    "footer",
     "hangup",
     "hurried",
     "input for nobody",
@@ -64,6 +68,7 @@ const WANTED: [&str; 51] = [
     "known",
     "leaving stress",
     "length limit",
+    "no footer",
     "no valid RCPT",
     "non-SMTP command",
     "pass new",

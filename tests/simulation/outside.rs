@@ -5,8 +5,10 @@ use std::net::IpAddr;
 
 use gatepost::screen::event::{Access, Cached, HandOffResult, Lookups};
 use gatepost::screen::logline::Message;
-use gatepost::screen::test_set::CacheRecord;
+use gatepost::screen::test_set::{CacheRecord, UnixTime};
 
+use crate::footers;
+use crate::keywords;
 use crate::witness::Answers;
 
 /// How smtpd(8) feels.
@@ -72,5 +74,19 @@ impl Lookups for Outside {
         self.answers.questions += 1;
         self.answers.interface = Some(allowed);
         allowed
+    }
+
+    fn discarded_keywords(&mut self, client: IpAddr, _: &mut Vec<Message>) -> Option<String> {
+        self.answers.keywords += 1;
+        keywords::of_client(client).map(str::to_owned)
+    }
+
+    fn footer(&mut self, reply: &str, _: &mut Vec<Message>) -> Option<String> {
+        self.answers.footers += 1;
+        footers::in_table(reply).map(str::to_owned)
+    }
+
+    fn local_time(&mut self, time: UnixTime) -> String {
+        footers::told(time)
     }
 }

@@ -35,6 +35,7 @@ pub enum Word {
     CountLimit,
     /// A deep test has failed.
     Offence(Test),
+    Discarding,
     RejectRcpt,
     NoValidRcpt,
     CannotConnect,
@@ -68,6 +69,7 @@ impl Word {
             Word::Offence(Test::Pipelining) => "pipelining",
             Word::Offence(Test::NonSmtpCommand) => "non-SMTP command",
             Word::Offence(_) => "bare newline",
+            Word::Discarding => "discarding",
             Word::RejectRcpt => "reject RCPT",
             Word::NoValidRcpt => "no valid RCPT",
             Word::CannotConnect => "cannot connect",
@@ -109,6 +111,10 @@ impl Seen {
             let about_it = match output {
                 Output::Log(line) => seen.line(line, client),
                 Output::Send(whom, reply) => {
+                    seen.replies.push(*reply);
+                    *whom == id
+                }
+                Output::SendText { session: whom, reply, .. } => {
                     seen.replies.push(*reply);
                     *whom == id
                 }
@@ -177,6 +183,7 @@ impl Seen {
                 };
                 (Word::Offence(test), *about)
             }
+            LogLine::Discarding(about, ..) => (Word::Discarding, *about),
             LogLine::RejectRcpt { client: about, .. } => (Word::RejectRcpt, *about),
             LogLine::NoValidRcpt(about, _) => (Word::NoValidRcpt, *about),
             LogLine::TooManyConnections(about) => (Word::TooManyConnections, *about),

@@ -12,6 +12,8 @@ use gatepost::screen::smtp::offence::Offence;
 use gatepost::screen::test_set::{Action, Test, UnixTime};
 
 use crate::draw;
+use crate::footers;
+use crate::keywords;
 use crate::rng::Rng;
 
 /// Everybody is new.
@@ -28,6 +30,18 @@ impl Lookups for Nothing {
 
     fn interface_allowed(&mut self, _: IpAddr, _: &mut Vec<Message>) -> bool {
         true
+    }
+
+    fn discarded_keywords(&mut self, client: IpAddr, _: &mut Vec<Message>) -> Option<String> {
+        keywords::of_client(client).map(str::to_owned)
+    }
+
+    fn footer(&mut self, reply: &str, _: &mut Vec<Message>) -> Option<String> {
+        footers::in_table(reply).map(str::to_owned)
+    }
+
+    fn local_time(&mut self, time: UnixTime) -> String {
+        footers::told(time)
     }
 }
 

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use gatepost::screen::dnsbl::lists::Lists;
 use gatepost::screen::dnsbl::score::TtlLimits;
+use gatepost::screen::footer::{Filter, Footers};
 use gatepost::screen::policy::{
     AddressFormat, DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, Wording,
 };
+use gatepost::screen::smtp::discard::{Discarded, Vocabulary};
 use gatepost::screen::smtp::forbidden::{Forbidden, Pattern};
 use gatepost::screen::smtp::keyword::Keyword;
 use gatepost::screen::test_set::{Action, PerTest, Test, TestSet};
@@ -55,6 +57,8 @@ pub fn policy() -> Policy {
             helo_required: false,
             vrfy_disabled: false,
             announced: Keyword::ALL.to_vec(),
+            discarded: Discarded::NOTHING,
+            vocabulary: Vocabulary::Before311,
             message_size_limit: 10_240_000,
             smtputf8: true,
             forbidden: forbidden(),
@@ -63,10 +67,17 @@ pub fn policy() -> Policy {
         },
         limits: Limits { per_client: Some(50), post_queue: 100, pre_queue: 100 },
         soft_bounce: false,
+        footers: Footers { general: None, by_reply: false, filter: printable() },
         wording: Wording::Respectful,
         delay_resolution: 2,
         smtpd_service: "smtpd".into(),
     }
+}
+
+/// main.cf: `smtpd_expansion_filter`
+fn printable() -> Filter {
+    let bytes: String = (' '..='~').collect();
+    Filter::parse(&bytes.replace('\\', r"\\\t"))
 }
 
 /// `CONNECT GET POST regexp:{{/^[^A-Z]/ Bogus}}`

@@ -18,6 +18,10 @@ pub struct Answers {
     pub access: Option<Access>,
     pub cached: Option<Cached>,
     pub interface: Option<bool>,
+    /// How often it asked for a footer.
+    pub footers: usize,
+    /// How often it asked for EHLO keywords.
+    pub keywords: usize,
 }
 
 /// Where a session is.

@@ -383,7 +383,9 @@ impl World {
     fn apply(&mut self, output: Output) -> Result<(), String> {
         match output {
             Output::Log(_) => {}
-            Output::Send(id, reply) => self.sent(id, reply)?,
+            Output::Send(id, reply) | Output::SendText { session: id, reply, .. } => {
+                self.sent(id, reply)?;
+            }
             Output::Watch(id, watch) => {
                 self.seats.get_mut(id).ok_or("Watch for nobody")?.watch = watch;
                 self.plan(Duration::ZERO, Event::Readable(id));

@@ -1,7 +1,10 @@
 //! The recordings in which a client meets the built-in SMTP engine.
 
+#[path = "by_client.rs"]
+mod by_client;
+
 use super::*;
-use gatepost::screen::smtp::keyword::Keyword;
+use gatepost::screen::smtp::discard::{Discarded, Vocabulary};
 
 const EHLO: &str = "a 250-mx.example.test\r\n250-SIZE 10240000\r\n250-VRFY\r\n250-ETRN\r\n\
                     250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250-DSN\r\n250-SMTPUTF8\r\n\
@@ -39,12 +42,22 @@ fn dialogue(
     says: &[(&'static [u8], &'static [&'static str])],
     log: &[&str],
 ) {
+    dialogue_with(Service::new(set), name, says, log);
+}
+
+/// The same with a service that is there already.
+fn dialogue_with(
+    mut service: Service,
+    name: &str,
+    says: &[(&'static [u8], &'static [&'static str])],
+    log: &[&str],
+) {
     let mut steps: Vec<Step> =
         vec![(0, 'a', Connect("203.0.113.1"), &[TEASER]), (1000, 'a', Wait, &[GREETING])];
     steps.extend(says.iter().map(|(data, told)| (1000, 'a', Say(data), *told)));
     let log: Vec<&str> =
         [CONNECTED].into_iter().chain(log.iter().copied()).chain([DISCONNECTED]).collect();
-    Service::new(set).play(name, &steps, &log);
+    service.play(name, &steps, &log);
 }
 
 const HELLO: (&[u8], &[&str]) = (b"EHLO c.example\r\n", &[EHLO]);
@@ -362,8 +375,7 @@ fn v49_settings_v50_chunks() {
         deep(Action::Enforce)(policy);
         let engine = &mut policy.engine;
         (engine.helo_required, engine.vrfy_disabled) = (true, true);
-        let gone = [Keyword::Dsn, Keyword::Etrn, Keyword::Chunking];
-        engine.announced.retain(|keyword| !gone.contains(keyword));
+        engine.discarded = Discarded::parse("dsn,etrn,chunking", Vocabulary::Before311);
     };
     let announced: &[&str] = &["a 250-mx.example.test\r\n250-SIZE 10240000\r\n250-VRFY\r\n\
                                 250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 SMTPUTF8"];

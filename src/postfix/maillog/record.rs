@@ -101,11 +101,7 @@ impl Default for Stamp {
 }
 
 fn stamp_text(time: LocalTime) -> [u8; 15] {
-    const MONTHS: [&[u8; 3]; 12] = [
-        b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov",
-        b"Dec",
-    ];
-    let [m0, m1, m2] = **MONTHS.get(usize::from(time.month)).unwrap_or(&b"Jan");
+    let [m0, m1, m2] = *time.month_name().as_bytes().first_chunk().unwrap_or(b"Jan");
     let digit = |value: u8| b'0' + value % 10;
     let tens = |value: u8| b'0' + value / 10 % 10;
     let day_tens = if time.day < 10 { b' ' } else { tens(time.day) };

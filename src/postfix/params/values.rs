@@ -109,12 +109,12 @@ impl Values {
     pub fn expand_for(&self, other: &Dictionary, text: &str) -> Result<String, ExpandError> {
         let parameter = |name: &str| self.unexpanded(name, Stress::Off);
         let lookup = |name: &str| other.value(name).or_else(|| parameter(name)).map(Cow::Borrowed);
-        expand(text, Mode::Recursive, lookup).map(|expansion| expansion.text)
+        expand(text, Mode::Recursive, lookup)
     }
 
     fn expand(&self, text: &str, stress: Stress) -> Result<String, ExpandError> {
         let lookup = |name: &str| self.unexpanded(name, stress).map(Cow::Borrowed);
-        expand(text, Mode::Recursive, lookup).map(|expansion| expansion.text)
+        expand(text, Mode::Recursive, lookup)
     }
 
     fn expanded(&self, name: &str, stress: Stress) -> Result<String, BadValue> {

@@ -24,7 +24,7 @@ fn doubling(name: &str) -> Option<Cow<'static, str>> {
 
 fn expanded(text: &str) -> String {
     match expand(text, Mode::Recursive, value) {
-        Ok(expansion) => expansion.text,
+        Ok(text) => text,
         Err(error) => format!("error: {error}"),
     }
 }
@@ -122,7 +122,7 @@ fn depth_100_is_the_last_that_works() {
             let last = step == length + 1;
             Some(if last { "end".into() } else { Cow::Owned(format!("$x{}", step + 1)) })
         };
-        expand("$x1", Mode::Recursive, next).map(|expansion| expansion.text)
+        expand("$x1", Mode::Recursive, next)
     };
     assert_eq!(chain(99), Ok("end".to_owned()));
     assert_eq!(chain(100), Err(ExpandError::Nesting("end".to_owned())));
@@ -135,12 +135,17 @@ fn doubling_values_end() {
 }
 
 #[test]
-fn plain_mode_inserts_values_and_reports_unknown_names() {
-    let plain = |text: &str| expand(text, Mode::Plain, value);
-    assert_eq!(plain("$with_macro").unwrap().text, "<$a1>");
-    let expansion = plain("${x:undef} $y $a1").unwrap();
-    assert_eq!(expansion.text, "undef  one");
-    assert_eq!(expansion.unknown, ["x", "y"]);
+fn plain_mode_inserts_values_and_asks_once_for_each_name() {
+    let mut asked = Vec::new();
+    let mut plain = |text: &str| {
+        expand(text, Mode::Plain, |name| {
+            asked.push(name.to_owned());
+            value(name)
+        })
+    };
+    assert_eq!(plain("$with_macro"), Ok("<$a1>".to_owned()));
+    assert_eq!(plain("${x:undef} $y $a1 $x ${a1?{$y}}"), Ok("undef  one  ".to_owned()));
+    assert_eq!(asked, ["with_macro", "x", "y", "a1", "x", "a1", "y"]);
 }
 
 #[test]

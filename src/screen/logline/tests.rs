@@ -114,6 +114,14 @@ fn golden_texts() {
             "COMMAND PIPELINING from [203.0.113.5]:4711 after mail: QUIT\\r\\n",
         ),
         (
+            LogLine::Discarding(
+                client,
+                Discarded::parse("vrfy smtputf8", Vocabulary::Before311),
+                Vocabulary::Before311,
+            ),
+            "[203.0.113.5]4711: discarding EHLO keywords: VRFY EHLO_MASK_SMTPUTF8",
+        ),
+        (
             LogLine::RejectRcpt {
                 client,
                 reply: "550 5.5.1 Protocol error".into(),

@@ -4,6 +4,7 @@
 //! it accepts no recipient, and so never sees a message.
 
 use super::command::{Command, LastCommand, Verb};
+use super::discard::Discarded;
 use super::keyword::Keyword;
 use super::line::{LineReader, Piece};
 use super::offence::{self, Offence};
@@ -28,6 +29,8 @@ struct Talk {
     helo: Option<Box<[u8]>>,
     /// EHLO was used; HELO does not change that.
     esmtp: bool,
+    /// What is kept from the client; settled when it asks with EHLO.
+    discarded: Discarded,
     /// MAIL was accepted.
     sender: Option<Box<[u8]>>,
     /// How many lines have come.
@@ -98,6 +101,13 @@ impl Engine {
         self.talk.last
     }
 
+    /// Keeps these keywords from the client, after an EHLO, instead of what is kept from
+    /// everybody; the reply to it.
+    pub fn discard(&mut self, keywords: Discarded) -> Reply {
+        self.talk.discarded = keywords;
+        Reply::Ehlo(keywords)
+    }
+
     /// Puts the line that was read to a deep test; `unread` has arrived behind it.
     pub fn offence(&self, test: Test, unread: &[u8], rules: &EngineRules) -> Option<Offence> {
         offence::find(test, self.reader.line(), self.talk.last, unread, rules)
@@ -124,12 +134,12 @@ impl Engine {
                 Answer { note: Some(Note::Data), ..Answer::end(self.talk.data(&command)) }
             }
             (Some(Verb::Bdat), _) => {
-                Answer { note: Some(Note::Bdat), ..Answer::end(self.talk.bdat(&command, rules)) }
+                Answer { note: Some(Note::Bdat), ..Answer::end(self.talk.bdat(&command)) }
             }
             (Some(Verb::Rcpt), _) => self.talk.rcpt(&command, refusal),
             (verb, _) => Answer::go_on(match verb {
                 Some(Verb::Helo) => self.talk.helo(&command),
-                Some(Verb::Ehlo) => self.talk.ehlo(&command),
+                Some(Verb::Ehlo) => self.talk.ehlo(&command, rules),
                 Some(Verb::Starttls) if command.argument().is_some() => Reply::StarttlsSyntax,
                 Some(Verb::Starttls) => Reply::NotImplemented,
                 Some(Verb::Mail) => self.talk.mail(&command, rules),
@@ -151,12 +161,13 @@ impl Talk {
         Reply::Helo
     }
 
-    fn ehlo(&mut self, command: &Command<'_>) -> Reply {
+    fn ehlo(&mut self, command: &Command<'_>, rules: &EngineRules) -> Reply {
         let Some(name) = command.argument() else { return Reply::EhloSyntax };
         self.helo = Some(name.into());
         self.sender = None;
         self.esmtp = true;
-        Reply::Ehlo
+        self.discarded = rules.discarded;
+        Reply::Ehlo(self.discarded)
     }
 
     fn misses_helo(&self, rules: &EngineRules) -> bool {
@@ -198,9 +209,8 @@ impl Talk {
         }
     }
 
-    fn bdat(&self, command: &Command<'_>, rules: &EngineRules) -> Reply {
-        // What is kept from a client is only settled when it asks what there is.
-        if self.esmtp && !rules.announced.contains(&Keyword::Chunking) {
+    fn bdat(&self, command: &Command<'_>) -> Reply {
+        if self.discarded.contains(Keyword::Chunking) {
             return Reply::NotImplemented;
         }
         match (command.argument(), &self.sender) {

@@ -48,34 +48,3 @@ impl Keyword {
         }
     }
 }
-
-/// The keywords that are left when these words are discarded (main.cf:
-/// `postscreen_discard_ehlo_keywords`). Words that name none of them do no harm.
-pub fn announced<'a>(discarded: impl Iterator<Item = &'a str> + Clone) -> Vec<Keyword> {
-    let kept = |keyword: &Keyword| {
-        !discarded.clone().any(|word| word.eq_ignore_ascii_case(keyword.name()))
-    };
-    Keyword::ALL.into_iter().filter(kept).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_discarded_in_any_case_and_unknown_ones_ignored() {
-        let words = "starttls dsn Chunking bogus silent-discard";
-        assert_eq!(
-            announced(words.split(' ')),
-            [
-                Keyword::Size,
-                Keyword::Vrfy,
-                Keyword::Etrn,
-                Keyword::EnhancedStatusCodes,
-                Keyword::EightBitMime,
-                Keyword::Smtputf8,
-            ]
-        );
-        assert_eq!(announced("".split(' ')), Keyword::ALL);
-    }
-}

@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod command;
+pub mod discard;
 pub mod engine;
 pub mod forbidden;
 pub mod keyword;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::screen::smtp::discard::Vocabulary;
 use crate::screen::testing::policy;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -236,6 +237,25 @@ fn parallel_sessions_see_the_passes_of_clean_sessions_only() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn keywords_that_are_kept_from_one_client_are_news() {
+    let set = |words| Discarded::parse(words, Vocabulary::Before311);
+    for (of_client, of_everybody, expected) in [
+        ("dsn", "", true),
+        ("dsn", "vrfy", true),
+        ("dsn", "vrfy dsn", true),
+        ("dsn", "dsn", false),
+        ("dsn", "dsn silent-discard", true),
+        ("dsn silent-discard", "vrfy", false),
+        ("silent-discard", "dsn", false),
+        ("bogus", "dsn", false),
+        ("", "", false),
+    ] {
+        let news = discard_is_news(set(of_client), set(of_everybody));
+        assert_eq!(news, expected, "{of_client:?}, for everybody {of_everybody:?}");
     }
 }
 

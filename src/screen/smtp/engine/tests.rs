@@ -1,4 +1,5 @@
 use super::*;
+use crate::screen::smtp::discard::Vocabulary;
 use crate::screen::testing::policy;
 
 /// Says lines one by one; the replies, and whether the last one ended the session.
@@ -49,7 +50,7 @@ fn order() {
             Reply::Helo,
             Reply::MailFirst,
             Reply::SenderOk,
-            Reply::Ehlo,
+            Reply::Ehlo(Discarded::NOTHING),
             Reply::MailFirst,
             Reply::SenderOk,
             REFUSED,
@@ -127,7 +128,7 @@ fn settings_that_change_replies() {
     let rules = EngineRules {
         helo_required: true,
         vrfy_disabled: true,
-        announced: vec![Keyword::Size],
+        discarded: Discarded::parse("chunking dsn", Vocabulary::Since311),
         ..policy().engine
     };
     let lines = ["MAIL FROM:<a>", "ETRN x", "VRFY x", "EHLO x", "MAIL FROM:<a>", "BDAT 4 LAST"];
@@ -137,7 +138,7 @@ fn settings_that_change_replies() {
             Reply::HeloFirst,
             Reply::HeloFirst,
             Reply::VrfyDisabled,
-            Reply::Ehlo,
+            Reply::Ehlo(rules.discarded),
             Reply::SenderOk,
             Reply::NotImplemented,
         ]
@@ -145,6 +146,23 @@ fn settings_that_change_replies() {
     // Before EHLO nothing is known of discarded keywords.
     let chunks = say(&mut Engine::default(), &rules, &["HELO x", "BDAT 4 LAST"]);
     assert_eq!(chunks.0, [Reply::Helo, Reply::MailFirstForChunks]);
+}
+
+#[test]
+fn what_is_kept_from_one_client() {
+    let words = |text| Discarded::parse(text, Vocabulary::Since311);
+    let rules = EngineRules { discarded: words("chunking"), ..policy().engine };
+    let mut engine = Engine::default();
+    say(&mut engine, &rules, &["EHLO x"]);
+    assert_eq!(engine.discard(words("dsn")), Reply::Ehlo(words("dsn")));
+    assert_eq!(say(&mut engine, &rules, &["BDAT 4 LAST"]).0, [Reply::MailFirstForChunks]);
+
+    // It holds until the next EHLO that is in order.
+    let mut engine = Engine::default();
+    say(&mut engine, &policy().engine, &["EHLO x"]);
+    engine.discard(words("chunking"));
+    let chunks = say(&mut engine, &policy().engine, &["HELO x", "EHLO", "BDAT 4 LAST"]);
+    assert_eq!(chunks.0, [Reply::Helo, Reply::EhloSyntax, Reply::NotImplemented]);
 }
 
 #[test]
