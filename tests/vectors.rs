@@ -278,6 +278,7 @@ impl Service {
                 Output::ForgetList(question) => {
                     self.questions.retain(|(_, other), _| *other != question);
                 }
+                Output::SetGuardDeadline(_) | Output::StoreList(_) => {}
                 Output::Store(address, record) => {
                     self.tables.cache.insert(address, record);
                 }

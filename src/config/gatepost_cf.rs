@@ -5,11 +5,18 @@ use std::path::{Path, PathBuf};
 
 use super::reader::Reader;
 use crate::postfix::main_cf::{Dictionary, Origin};
+use crate::screen::dnsbl::guard;
 use crate::screen::policy::DetailLog;
 
 /// The names that exist.
-const NAMES: [&str; 5] =
-    ["workers", "cache_file", "cache_max_entries", "dnsbl_detail_log", "dnsbl_nameservers"];
+const NAMES: [&str; 6] = [
+    "workers",
+    "cache_file",
+    "cache_max_entries",
+    "dnsbl_detail_log",
+    "dnsbl_guard",
+    "dnsbl_nameservers",
+];
 
 /// How different an unknown name may be from an existing one to be called a slip.
 const MAX_DISTANCE: usize = 3;
@@ -29,6 +36,8 @@ pub struct OwnSettings {
     pub dnsbl_nameservers: String,
     /// gatepost.cf: `dnsbl_detail_log`, `listed`, `all` or `none`.
     pub dnsbl_detail_log: DetailLog,
+    /// gatepost.cf: `dnsbl_guard`, `enforce`, `warn` or `off`.
+    pub dnsbl_guard: guard::Mode,
 }
 
 impl Default for OwnSettings {
@@ -39,6 +48,7 @@ impl Default for OwnSettings {
             cache_max_entries: 2_000_000,
             dnsbl_nameservers: String::new(),
             dnsbl_detail_log: DetailLog::Listed,
+            dnsbl_guard: guard::Mode::Enforce,
         }
     }
 }
@@ -81,6 +91,13 @@ impl OwnSettings {
                 Ok(())
             }
             "cache_file" => Err(format!("{name} = {value}: need an absolute path; ignored")),
+            "dnsbl_guard" => match guard::Mode::parse(value) {
+                Some(mode) => {
+                    self.dnsbl_guard = mode;
+                    Ok(())
+                }
+                None => Err(not_one_of(name, value, "enforce, warn, off")),
+            },
             "dnsbl_nameservers" => {
                 value.clone_into(&mut self.dnsbl_nameservers);
                 Ok(())

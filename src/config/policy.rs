@@ -60,6 +60,7 @@ pub fn policy(reader: &mut Reader<'_>, actions: Actions, settings: &Settings) ->
             },
             timeout: settings.dnsbl.timeout,
             detail: settings.own.dnsbl_detail_log,
+            guard: settings.own.dnsbl_guard,
         },
         greet_wait: reader.stressed_time("postscreen_greet_wait"),
         command_time_limit: reader.stressed_time("postscreen_command_time_limit"),

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use crate::event::conn::Farewell;
 use crate::postfix::maillog::{self, Program};
 use crate::postfix::pass::{self, PassError};
+use crate::screen::dnsbl::guard::saved::Saved;
 use crate::screen::event::{Input, Now, Output};
 use crate::screen::logline::LogLine;
 use crate::screen::session::SessionId;
@@ -21,12 +22,26 @@ const LINGER: Duration = Duration::from_secs(2);
 /// postscreen(8) closes on all.
 const MOST_LINGERING: usize = 1000;
 
+/// What the names of notes about DNS blocklists begin with.
+const LIST_NOTE: &str = "dnsbl:";
+
+/// What is told of DNS blocklists in the notes of an opened cache.
+pub(super) fn saved_lists(notes: &[(String, String)]) -> Vec<Saved> {
+    let lists = notes.iter().filter(|(name, _)| name.starts_with(LIST_NOTE));
+    lists.filter_map(|(_, text)| Saved::decode(text)).collect()
+}
+
 impl Worker {
     /// Hands one input to the core, and does what it says, before the next input: so the
     /// order of log lines and replies is the order of causes.
     pub(super) fn feed(&mut self, input: Input<'_>, now: Now) {
         let mut outputs = std::mem::take(&mut self.outputs);
         self.screener.handle(input, now, &mut self.sources, &mut outputs);
+        self.apply_all(outputs, now);
+    }
+
+    /// Does what the core says; the buffer is kept for the next time.
+    pub(super) fn apply_all(&mut self, mut outputs: Vec<Output>, now: Now) {
         for output in outputs.drain(..) {
             self.apply(output, now);
         }
@@ -65,6 +80,11 @@ impl Worker {
                 if let Some(lists) = &mut self.lists {
                     lists.forget(question, now);
                 }
+            }
+            Output::SetGuardDeadline(at) => self.timers.set(Timer::Guard, at),
+            Output::StoreList(saved) => {
+                let name = format!("{LIST_NOTE}{}", saved.key());
+                self.sources.cache.note(&name, &saved.encode());
             }
             Output::Store(address, record) => self.sources.cache.store(address, record),
             Output::HandOff { session, client, server } => self.pass(session, client, server),

@@ -60,6 +60,8 @@ impl Worker {
         self.acceptable.clear();
         self.timers.cancel(Timer::Accept);
         self.timers.cancel(Timer::Idle);
+        // A successor watches the lists.
+        self.timers.cancel(Timer::Guard);
     }
 
     /// A watched file has changed.

@@ -7,6 +7,7 @@ use super::worker::Worker;
 use crate::dns::resolver::{Limits, Resolver};
 use crate::event::reactor::{Reactor, Source};
 use crate::screen::dnsbl::answer::{Answer, Question};
+use crate::screen::dnsbl::guard::saved::Saved;
 use crate::screen::event::{Input, Now};
 use crate::screen::policy::DnsblRules;
 
@@ -72,6 +73,13 @@ fn servers(names: &NameServers) -> crate::dns::resolv_conf::Servers {
 }
 
 impl Worker {
+    /// Lets the core watch the lists themselves.
+    pub(super) fn watch_lists(&mut self, saved: &[Saved], now: Now) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        self.screener.watch_lists(saved, now, &mut outputs);
+        self.apply_all(outputs, now);
+    }
+
     /// Hands the answers that are in to the core. What follows from them, cached answers
     /// included, comes in the next turn.
     pub(super) fn list_answers(&mut self, now: Now) {

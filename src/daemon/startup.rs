@@ -11,6 +11,7 @@ use mio::net::TcpListener;
 use nix::sys::signal::Signal;
 use thiserror::Error;
 
+use super::effects::saved_lists;
 use super::lists::ListLookups;
 use super::lookups::Sources;
 use super::names::NameServers;
@@ -100,11 +101,14 @@ fn begin(start: Start) -> Result<Worker, StartError> {
 
     // As mail_owner, so that no later process is kept from a file that root made; and before
     // the jail, out of which nothing can be opened.
-    let opened = start.owner.act(|| match &start.cache {
+    let mut opened = start.owner.act(|| match &start.cache {
         CacheStart::File { location, .. } => open_cache(location),
         CacheStart::None | CacheStart::Memory(_) => None,
     })?;
     let import_wanted = opened.as_ref().is_some_and(|opened| opened.import_pending);
+
+    let notes = opened.as_mut().map(|opened| std::mem::take(&mut opened.notes));
+    let saved_lists = saved_lists(&notes.unwrap_or_default());
 
     // The time zone is loaded from a file that the jail may lack.
     sys::local_time(now().wall);
@@ -144,6 +148,7 @@ fn begin(start: Start) -> Result<Worker, StartError> {
     Worker::new(Parts {
         reactor,
         lists,
+        saved_lists,
         listeners: listeners.into_iter().map(TcpListener::from_std).collect(),
         screener: Screener::new(start.policy),
         sources: Sources { tables: start.tables, cache },

@@ -20,6 +20,7 @@ use crate::event::conn::Conn;
 use crate::event::reactor::{Reactor, Ready, Source};
 use crate::event::timers::Timers;
 use crate::postfix::pass::PassError;
+use crate::screen::dnsbl::guard::saved::Saved;
 use crate::screen::event::{HandOffResult, Input, Now, Output};
 use crate::screen::screener::Screener;
 use crate::screen::session::{SessionId, Slots};
@@ -100,6 +101,8 @@ pub enum Timer {
     Session(SessionId),
     /// A socket has waited long enough for its end.
     Linger(SessionId),
+    /// The guard of the DNS blocklists has something to do.
+    Guard,
     /// Try to accept again.
     Accept,
     /// No client for `max_idle`.
@@ -153,6 +156,8 @@ pub struct Parts {
     pub sources: Sources,
     /// The way to DNS blocklists.
     pub lists: Option<ListLookups>,
+    /// What earlier processes have stored of DNS blocklists.
+    pub saved_lists: Vec<Saved>,
     /// The rest of main.cf.
     pub settings: WorkerSettings,
     /// The way to the supervisor.
@@ -201,6 +206,9 @@ impl Worker {
             idleness: Idleness::Busy,
         };
         worker.watch_idleness(now());
+        if worker.lists.is_some() {
+            worker.watch_lists(&parts.saved_lists, now());
+        }
         Ok(worker)
     }
 
@@ -285,6 +293,7 @@ impl Worker {
         match timer {
             Timer::Session(id) => self.feed(Input::Deadline { session: id }, now),
             Timer::Linger(id) => self.drop_conn(id),
+            Timer::Guard => self.feed(Input::GuardDeadline, now),
             Timer::Accept => self.acceptable.extend((0..).take(self.listeners.len())),
             Timer::Idle => {
                 self.idleness = Idleness::Reported;

@@ -1,17 +1,17 @@
 //! The DNSBL part of the early tests: questions, answers, and who waits for them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::dnsbl::answer::{Answer, Asker, Failure, ListId, Question};
 use super::dnsbl::board::Board;
-use super::dnsbl::lists::Lists;
+use super::dnsbl::guard::Order;
 use super::dnsbl::name;
 use super::dnsbl::score::{self, Score, State};
 use super::early;
 use super::event::Output;
 use super::logline::{ListLine, LogLine, Missing, Verdicts};
-use super::policy::DetailLog;
+use super::policy::{DetailLog, DnsblRules};
 use super::screener::{Screener, Turn};
 use super::session::{Phase, SessionId};
 use super::verdict;
@@ -24,8 +24,9 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(super) fn ask(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, address: IpAddr) {
     let Some(client) = screener.clients.get_mut(address) else { return };
     let lists = &screener.policy.dnsbl.lists;
+    let guard = &screener.guard;
     let board = client.board.get_or_insert_with(|| {
-        let board = Board::new(lists, |_| false);
+        let board = Board::new(lists, |list| guard.is_aside(list));
         turn.out.extend(board.pending().map(|list| Output::AskList(by_client(address, list))));
         Box::new(board)
     });
@@ -44,12 +45,55 @@ pub(super) fn answered(
     question: Question,
     answer: &Answer,
 ) {
-    let Question { address, list, .. } = question;
+    match question.asker {
+        Asker::Client => about_client(screener, turn, question, answer),
+        Asker::TestPoint => {
+            let mut orders = Vec::new();
+            screener.guard.point_answered(question, answer, turn.now, &mut orders);
+            obey(screener, turn, orders);
+        }
+    }
+}
+
+fn about_client(screener: &mut Screener, turn: &mut Turn<'_>, question: Question, answer: &Answer) {
+    let Question { address, list: id, .. } = question;
+    let rules = &screener.policy.dnsbl;
+    let refuses = rules.lists.get(id).is_some_and(|list| rules.guard.is_refusal(list, answer));
+    let taken = if refuses { &Answer::Failed(Failure::Refused) } else { answer };
     let Some(client) = screener.clients.get_mut(address) else { return };
-    let wanted = client.board.as_mut().is_some_and(|board| board.take_in(list, answer));
+    let wanted = client.board.as_mut().is_some_and(|board| board.take_in(id, taken));
     if wanted {
-        log(screener, turn, question, answer);
+        log(screener, turn, question, taken);
+        observe(screener, turn, id, answer);
         settle(screener, turn, address);
+    }
+}
+
+/// Lets the guard know what a list has said about a client.
+fn observe(screener: &mut Screener, turn: &mut Turn<'_>, list: ListId, answer: &Answer) {
+    let mut orders = Vec::new();
+    screener.guard.observe(list, answer, turn.now, &mut orders);
+    obey(screener, turn, orders);
+}
+
+/// The guard has something to do, perhaps.
+pub(super) fn guard_deadline(screener: &mut Screener, turn: &mut Turn<'_>) {
+    let mut orders = Vec::new();
+    screener.guard.due(turn.now, &mut orders);
+    obey(screener, turn, orders);
+}
+
+/// Does what the guard wants, and sees that it is called again in time.
+fn obey(screener: &mut Screener, turn: &mut Turn<'_>, orders: Vec<Order>) {
+    turn.out.extend(orders.into_iter().map(|order| match order {
+        Order::Ask(question) => Output::AskList(question),
+        Order::Say(notice) => Output::Log(LogLine::Dnsbl(notice)),
+        Order::Store(saved) => Output::StoreList(saved),
+    }));
+    let due = screener.guard.next_due();
+    if due != screener.guard_due {
+        screener.guard_due = due;
+        turn.out.extend(due.map(Output::SetGuardDeadline));
     }
 }
 
@@ -76,6 +120,8 @@ fn log(screener: &mut Screener, turn: &mut Turn<'_>, question: Question, answer:
                     list: list.public_name.clone(),
                     unsaid,
                 },
+                // How a list refuses to answer is the guard's business.
+                Failure::Refused => return,
                 Failure::NoReply | Failure::ServerError | Failure::Unreachable => {
                     let name = format!("{}.{}", name::reversed(address), list.public_name);
                     ListLine::LookupError { name: name.into(), unsaid }
@@ -105,7 +151,7 @@ pub(super) fn hurry(screener: &mut Screener, turn: &mut Turn<'_>, address: IpAdd
     let Some(client) = screener.clients.get_mut(address) else { return };
     let Some(board) = &client.board else { return };
     let rules = &screener.policy.dnsbl;
-    let bounds = score::bounds(&rules.lists, board.states());
+    let bounds = score::bounds(&rules.lists, board.states(), rules.guard);
     for id in board.waiting() {
         let Some(session) = screener.screening.get_mut(*id) else { continue };
         let Phase::BeforeHandshake(wait) = &mut session.phase else { continue };
@@ -129,8 +175,12 @@ pub(super) fn score_so_far(
 ) -> Option<Score> {
     let board = screener.clients.get_mut(client.ip())?.board.take()?;
     let score = take_score(screener, turn, client, &board);
+    let silent: Vec<ListId> = board.pending().collect();
     if let Some(entry) = screener.clients.get_mut(client.ip()) {
         entry.board = Some(board);
+    }
+    for list in silent {
+        observe(screener, turn, list, &Answer::Failed(Failure::TimeLimit));
     }
     leave(screener, turn, id, client.ip());
     Some(score)
@@ -144,8 +194,8 @@ fn take_score(
     board: &Board,
 ) -> Score {
     let rules = &screener.policy.dnsbl;
-    let score = score::score(&rules.lists, board.states(), rules.ttl);
-    let verdicts = verdicts(&rules.lists, board.states());
+    let score = score::score(&rules.lists, board.states(), rules.ttl, rules.guard);
+    let verdicts = verdicts(rules, board.states());
     let is_told = match rules.detail {
         DetailLog::All => true,
         DetailLog::Listed => !verdicts.counted.is_empty() || !verdicts.missing.is_empty(),
@@ -157,14 +207,15 @@ fn take_score(
     score
 }
 
-fn verdicts(lists: &Lists, states: &[State]) -> Verdicts {
+fn verdicts(rules: &DnsblRules, states: &[State]) -> Verdicts {
     let mut verdicts = Verdicts::default();
-    for ((_, list), state) in lists.iter().zip(states) {
+    for ((_, list), state) in rules.lists.iter().zip(states) {
         let name = || list.public_name.clone();
         match state {
             State::Answered(Answer::Listed { addresses, .. }) => {
                 verdicts.counted.extend(list.entries.iter().filter_map(|entry| {
-                    let record = addresses.iter().find(|record| entry.counts(&[**record]))?;
+                    let counts = |record: &&Ipv4Addr| rules.guard.counts(entry, &[**record]);
+                    let record = addresses.iter().find(counts)?;
                     Some((name(), entry.weight, *record))
                 }));
             }

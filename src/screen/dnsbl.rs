@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod board;
+pub mod guard;
 pub mod lists;
 pub mod name;
 pub mod score;

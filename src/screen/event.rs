@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::dnsbl::answer::{Answer, Question};
+use super::dnsbl::guard;
 use super::logline::{LogLine, Message};
 use super::reply::Reply;
 use super::session::SessionId;
@@ -84,6 +85,8 @@ pub enum Input<'a> {
         /// The answer.
         answer: &'a Answer,
     },
+    /// The time last set with [`Output::SetGuardDeadline`] has come.
+    GuardDeadline,
     /// The process is told to end at once (SIGTERM).
     Terminate,
 }
@@ -140,6 +143,10 @@ pub enum Output {
     AskList(Question),
     /// Nobody wants to know any more.
     ForgetList(Question),
+    /// Report [`Input::GuardDeadline`] then; replaces the earlier one.
+    SetGuardDeadline(Instant),
+    /// Remember this about a DNS blocklist, beyond the end of the process.
+    StoreList(guard::saved::Saved),
     /// Remember this about the address.
     Store(IpAddr, CacheRecord),
     /// Hand the client to smtpd(8), and keep the descriptor until the result is in.

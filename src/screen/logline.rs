@@ -3,12 +3,14 @@
 //! A [`LogLine`] names an event by its meaning and prints itself in Postfix's words, which
 //! pflogsumm, logwatch and fail2ban know.
 
+mod dnsbl;
 mod form;
 mod lists;
 
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::dnsbl::guard::notice::Notice;
 use super::policy::Wording;
 use super::smtp::command::LastCommand;
 use super::smtp::discard::{Discarded, Vocabulary};
@@ -169,6 +171,8 @@ pub enum LogLine {
         /// main.cf: `smtpd_service_name`.
         service: Box<str>,
     },
+    /// A DNS blocklist is broken, or no longer.
+    Dnsbl(Notice),
     /// Something that a look-up had to say.
     Message(Message),
 }
@@ -198,6 +202,7 @@ impl LogLine {
             | LogLine::CannotConnect { .. }
             | LogLine::CannotPass { .. }
             | LogLine::HandOffTimeout { .. } => Level::Warning,
+            LogLine::Dnsbl(notice) => notice.level(),
             LogLine::Message(message) => message.level,
             LogLine::List(line) => line.level(),
             LogLine::Connect { .. }
@@ -344,6 +349,7 @@ impl fmt::Display for LogLine {
             LogLine::HandOffTimeout { service } => {
                 write!(f, "timeout sending connection to service private/{service}")
             }
+            LogLine::Dnsbl(notice) => notice.fmt(f),
             LogLine::Message(message) => f.write_str(&message.text),
         }
     }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::dnsbl::guard;
 use super::dnsbl::lists::Lists;
 use super::dnsbl::score::TtlLimits;
 use super::footer::Footers;
@@ -71,6 +72,8 @@ pub struct DnsblRules {
     pub timeout: Duration,
     /// gatepost.cf: `dnsbl_detail_log`.
     pub detail: DetailLog,
+    /// gatepost.cf: `dnsbl_guard`.
+    pub guard: guard::Mode,
 }
 
 /// About which clients the log says how their score came about (gatepost.cf:

@@ -4,12 +4,15 @@
 //! `conclude`.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use super::blocklist;
 use super::client::Clients;
 use super::conclude;
 use super::connect;
 use super::dialogue;
+use super::dnsbl::guard::Guard;
+use super::dnsbl::guard::saved::Saved;
 use super::dnsbl::trouble::Troubles;
 use super::early;
 use super::event::{Input, Lookups, Now, Output};
@@ -36,6 +39,10 @@ pub struct Screener {
     pub(super) old_words_noticed: bool,
     /// Look-ups that failed.
     pub(super) troubles: Troubles,
+    /// Watches the DNS blocklists themselves.
+    pub(super) guard: Guard,
+    /// When the guard is to be called.
+    pub(super) guard_due: Option<Instant>,
 }
 
 /// What one call of [`Screener::handle`] works with.
@@ -68,9 +75,11 @@ impl Turn<'_> {
 }
 
 impl Screener {
-    /// A core without sessions.
+    /// A core without sessions, and without a guard of the DNS blocklists.
     pub fn new(policy: Policy) -> Screener {
         Screener {
+            guard: Guard::none(),
+            guard_due: None,
             policy,
             clients: Clients::default(),
             screening: ById::default(),
@@ -80,6 +89,16 @@ impl Screener {
             old_words_noticed: false,
             troubles: Troubles::default(),
         }
+    }
+
+    /// Lets the guard begin that main.cf and gatepost.cf ask for. `saved` is what earlier
+    /// processes have stored of DNS blocklists ([`Output::StoreList`]).
+    pub fn watch_lists(&mut self, saved: &[Saved], now: Now, out: &mut Vec<Output>) {
+        let rules = &self.policy.dnsbl;
+        let (lists, threshold) = (rules.lists.clone(), rules.threshold);
+        self.guard = Guard::new(rules.guard, lists, threshold, saved, now);
+        self.guard_due = self.guard.next_due();
+        out.extend(self.guard_due.map(Output::SetGuardDeadline));
     }
 
     /// The policy that sessions are judged by.
@@ -95,7 +114,9 @@ impl Screener {
         &mut self,
         map: impl FnMut(&str) -> Result<Option<String>, E>,
     ) -> Result<(), E> {
-        self.policy.dnsbl.lists.rename(map)
+        self.policy.dnsbl.lists.rename(map)?;
+        self.guard.rename(&self.policy.dnsbl.lists);
+        Ok(())
     }
 
     /// How many sessions are open, hand-offs in progress included.
@@ -137,6 +158,7 @@ impl Screener {
             Input::ListAnswer { question, answer } => {
                 blocklist::answered(self, turn, question, answer);
             }
+            Input::GuardDeadline => blocklist::guard_deadline(self, turn),
             Input::Terminate => self.terminate(turn),
         }
     }

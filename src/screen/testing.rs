@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::dnsbl::guard::Mode;
 use super::dnsbl::lists::Lists;
 use super::dnsbl::score::TtlLimits;
 use super::footer::Footers;
@@ -42,6 +43,7 @@ pub fn policy() -> Policy {
             ttl: TtlLimits { min: Duration::from_secs(60), max: Duration::from_secs(3600) },
             timeout: Duration::from_secs(10),
             detail: DetailLog::Listed,
+            guard: Mode::Off,
         },
         greet_wait: Stressed { normal: Duration::from_secs(6), stress: Duration::from_secs(2) },
         command_time_limit: Stressed {

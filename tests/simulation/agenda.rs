@@ -23,6 +23,8 @@ pub enum Event {
     Timer(SessionId, u64),
     /// A DNS list answers; it counts only if the question still stands.
     ListAnswers(Question, u64),
+    /// The guard's timer; it counts only if nothing has replaced it.
+    Guard(u64),
     /// smtpd(8) answers.
     Answers(SessionId, Smtpd),
     /// An input that comes too late, twice, or out of place.

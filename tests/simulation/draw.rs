@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use gatepost::screen::dnsbl::answer::{Answer, Failure};
+use gatepost::screen::dnsbl::guard::Mode;
 use gatepost::screen::dnsbl::lists::Lists;
 use gatepost::screen::dnsbl::score::TtlLimits;
 use gatepost::screen::dnsbl::site::parse_sites;
@@ -75,7 +76,8 @@ fn dnsbl(rng: &mut Rng) -> DnsblRules {
     let count = if rng.chance(60) { rng.count(1, 5) } else { 0 };
     let site = |rng: &mut Rng| {
         let domain = rng.pick(&["a.test", "b.test", "c.test", "d.test"]);
-        let filter = rng.pick(&["", "=127.0.0.2", "=127.0.0.[3..9]", "=127.0.[0..1].2"]);
+        let filter =
+            rng.pick(&["", "=127.0.0.2", "=127.0.0.[3..9]", "=127.0.[0..1].2", "=127.255.255.254"]);
         let weight = rng.pick(&[-5, -2, -1, 0, 1, 1, 2, 3]);
         format!("{domain}{filter}*{weight} ")
     };
@@ -86,17 +88,41 @@ fn dnsbl(rng: &mut Rng) -> DnsblRules {
         allowlist_threshold: rng.pick(&[None, Some(-1), Some(-3)]),
         ttl: TtlLimits { min: rng.seconds(1, 90), max: rng.seconds(60, 3600) },
         timeout: Duration::from_secs(10),
+        guard: rng.pick(&[Mode::Enforce, Mode::Enforce, Mode::Warn, Mode::Off]),
         detail: rng.pick(&[DetailLog::Listed, DetailLog::All, DetailLog::None]),
     }
 }
 
+/// What a list says about a test point that it should list, or should not.
+pub fn point_answer(rng: &mut Rng, mood: Mood, wanted: bool) -> Answer {
+    let listed = |last| Answer::Listed { addresses: [Ipv4Addr::from(last)].into(), ttl: 60 };
+    match mood {
+        Mood::Well if wanted => listed([127, 0, 0, 2]),
+        Mood::Well => Answer::NotListed { ttl: Some(60) },
+        Mood::Mad => listed([127, 0, 0, 2]),
+        Mood::Refusing => listed([127, 255, 255, 254]),
+        Mood::Dead => Answer::Failed(rng.pick(&[Failure::TimeLimit, Failure::ServerError])),
+    }
+}
+
+/// How a list feels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mood {
+    Well,
+    /// It lists everybody.
+    Mad,
+    Refusing,
+    Dead,
+}
+
 /// What a list may say.
 pub fn answer(rng: &mut Rng) -> Answer {
-    const RECORDS: [Ipv4Addr; 4] = [
+    const RECORDS: [Ipv4Addr; 5] = [
         Ipv4Addr::new(127, 0, 0, 2),
         Ipv4Addr::new(127, 0, 0, 3),
         Ipv4Addr::new(127, 0, 1, 2),
         Ipv4Addr::new(127, 9, 9, 9),
+        Ipv4Addr::new(127, 255, 255, 254),
     ];
     let ttl = rng.pick(&[0, 1, 60, 300, 900, 100_000]);
     match rng.between(0, 9) {

@@ -3,16 +3,18 @@
 //! The laws follow each session by what goes in and what comes out, never by the core's
 //! tables, and know after every input what should have come out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use gatepost::screen::dnsbl::answer::{Asker, ListId};
 use gatepost::screen::event::{HandOffResult, Input, Now, Output, Watch};
 use gatepost::screen::policy::Policy;
 use gatepost::screen::reply::Reply;
 use gatepost::screen::session::SessionId;
 use gatepost::screen::test_set::{Action, Expiry, PerTest, Test};
 
+use crate::lists::without_the_guard;
 use crate::seen::{Seen, Word};
 use crate::tally::Tally;
 use crate::witness::{Answers, Expected, Fate, Place, Run, Witness, ensure, law_of_hand_off};
@@ -30,6 +32,8 @@ pub struct Laws {
     pub runs: HashMap<IpAddr, Run>,
     pub stress: bool,
     pub terminating: bool,
+    /// The DNS blocklists that are put aside.
+    pub aside: HashSet<ListId>,
     pub tally: Tally,
 }
 
@@ -42,6 +46,7 @@ impl Laws {
             runs: HashMap::new(),
             stress: false,
             terminating: false,
+            aside: HashSet::new(),
             tally: Tally::default(),
         }
     }
@@ -67,7 +72,13 @@ impl Laws {
         out: &[Output],
     ) -> Result<(), String> {
         self.footers(input, now, answers, out)?;
+        let out = without_the_guard(self, out)?;
+        let out = out.as_slice();
         match *input {
+            Input::GuardDeadline => ensure(out.is_empty(), || "the guard meddles".into())?,
+            Input::ListAnswer { question, .. } if question.asker == Asker::TestPoint => {
+                ensure(out.is_empty(), || "a test point says nothing about clients".into())?;
+            }
             Input::Connected { session, client, server } => {
                 self.connected(session, (client, server), now, answers, out)?;
             }

@@ -1,10 +1,13 @@
 //! The laws for DNS blocklists: who asks, what the answers come to, and who goes on when.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use gatepost::screen::dnsbl::answer::{Answer, Asker, ListId, Question};
-use gatepost::screen::dnsbl::lists::Lists;
+use gatepost::screen::dnsbl::answer::{Answer, Asker, Failure, ListId, Question};
+use gatepost::screen::dnsbl::guard::Mode;
+use gatepost::screen::dnsbl::guard::notice::{Effect, Notice};
+use gatepost::screen::dnsbl::lists::{Entry, List, Lists};
 use gatepost::screen::event::{Now, Output};
 use gatepost::screen::logline::LogLine;
 use gatepost::screen::policy::DetailLog;
@@ -38,6 +41,27 @@ pub struct Opinion {
     told: bool,
 }
 
+/// Whether one of the records counts for an entry. A code by which the list refuses to answer
+/// does not, unless the entry asks for just that.
+fn matches(entry: &Entry, records: &[Ipv4Addr], mode: Mode) -> bool {
+    records.iter().any(|record| match &entry.filter {
+        Some(filter) => filter.matches(*record),
+        None => mode != Mode::Enforce || !is_code(*record),
+    })
+}
+
+fn is_code(record: Ipv4Addr) -> bool {
+    record.octets().starts_with(&[127, 255, 255])
+}
+
+/// Whether an answer says nothing but that the list refuses to answer.
+fn refuses(list: &List, answer: &Answer, mode: Mode) -> bool {
+    let Answer::Listed { addresses, .. } = answer else { return false };
+    mode == Mode::Enforce
+        && addresses.iter().all(|record| is_code(*record))
+        && !list.entries.iter().any(|entry| matches(entry, addresses, mode))
+}
+
 /// Adds everything up, entry by entry.
 fn opinion(laws: &Laws, round: &Round) -> Opinion {
     let rules = &laws.policy.dnsbl;
@@ -46,16 +70,12 @@ fn opinion(laws: &Laws, round: &Round) -> Opinion {
     let (mut for_it, mut against_it) = (Vec::new(), Vec::new());
     let (mut missing, mut hit) = (false, false);
     for (id, list) in rules.lists.iter() {
-        let answer = &round.answers[&id];
+        let Some(answer) = round.answers.get(&id) else { continue };
         missing |= matches!(answer, None | Some(Answer::Failed(_)));
         for entry in &list.entries {
             let (listed, ttl) = match answer {
                 Some(Answer::Listed { addresses, ttl }) => {
-                    let matching = match &entry.filter {
-                        Some(filter) => addresses.iter().any(|record| filter.matches(*record)),
-                        None => true,
-                    };
-                    if matching {
+                    if matches(entry, addresses, rules.guard) {
                         hit = true;
                         rank += entry.weight;
                         if top.is_none_or(|(weight, _)| entry.weight > weight) {
@@ -107,16 +127,29 @@ impl Laws {
         now: Now,
     ) {
         let lists = &self.policy.dnsbl.lists;
+        let aside = &self.aside;
         let Some(run) = self.runs.get_mut(&witness.client.ip()) else { return };
-        let round = run.round.get_or_insert_with(|| {
-            expected.asked = questions(lists, witness);
-            Round { answers: lists.iter().map(|(id, _)| (id, None)).collect(), waiting: vec![] }
-        });
-        if expected.asked.is_empty() {
+        if run.round.is_some() {
             self.tally.add("shares look-ups");
         }
+        let round = run.round.get_or_insert_with(|| {
+            let is_asked = |question: &Question| !aside.contains(&question.list);
+            expected.asked = questions(lists, witness).into_iter().filter(is_asked).collect();
+            let answers = expected.asked.iter().map(|question| (question.list, None)).collect();
+            Round { answers, waiting: vec![] }
+        });
         round.waiting.push(id);
-        self.hurries(witness, expected, now);
+        if round.answers.is_empty() {
+            self.tally.add("nobody to ask");
+            run.round = None;
+            let opinion = opinion(self, &Round::default());
+            self.takes(witness, expected, opinion, now);
+            if witness.pregreet() != Fate::Pending {
+                self.early_tests_over(witness, expected, now);
+            }
+        } else {
+            self.hurries(witness, expected, now);
+        }
     }
 
     /// Whether a session waits for lists.
@@ -199,7 +232,7 @@ impl Laws {
         let before = round.waiting.len();
         round.waiting.retain(|other| *other != id);
         if round.waiting.is_empty() && before > 0 {
-            let open = |question: &Question| round.answers[&question.list].is_none();
+            let open = |question: &Question| round.answers.get(&question.list) == Some(&None);
             let all = questions(&self.policy.dnsbl.lists, witness);
             expected.forgotten = all.into_iter().filter(open).collect();
             run.round = None;
@@ -256,6 +289,10 @@ impl Laws {
             self.tally.add("answer for nobody");
             return ensure(out.is_empty(), || "outputs for an answer nobody waits for".into());
         };
+        let rules = &self.policy.dnsbl;
+        let list = rules.lists.get(question.list).ok_or("no such list")?;
+        let refused = Answer::Failed(Failure::Refused);
+        let answer = if refuses(list, answer, rules.guard) { &refused } else { answer };
         *place = Some(answer.clone());
         let out = without_the_news(answer, out)?;
         let Some(run) = self.runs.get_mut(&question.address) else { return Ok(()) };
@@ -289,6 +326,43 @@ impl Laws {
         }
         ensure(rest.is_empty(), || format!("nobody waits for {rest:?}"))
     }
+}
+
+/// Takes out what the guard of the lists does, which is about no client, and notes which lists
+/// it has put aside.
+pub fn without_the_guard(laws: &mut Laws, out: &[Output]) -> Result<Vec<Output>, String> {
+    let mut rest = Vec::new();
+    for output in out {
+        match output {
+            Output::Log(LogLine::Dnsbl(notice)) => {
+                let named = |zone: &str| {
+                    let lists = laws.policy.dnsbl.lists.iter();
+                    lists.filter(|(_, list)| *list.public_name == *zone).map(|(id, _)| id).last()
+                };
+                match notice {
+                    Notice::PutAside(case) | Notice::PutAsideAgain(case)
+                        if case.effect == Effect::Aside =>
+                    {
+                        laws.tally.add("put aside");
+                        laws.aside.insert(named(&case.zone).ok_or("no such zone")?);
+                    }
+                    Notice::Back { zone, effect: Effect::Aside, .. } => {
+                        laws.tally.add("back");
+                        laws.aside.remove(&named(zone).ok_or("no such zone")?);
+                    }
+                    _ => laws.tally.add("other notice"),
+                }
+            }
+            Output::AskList(question) if question.asker == Asker::TestPoint => {
+                ensure(laws.policy.dnsbl.guard != Mode::Off, || "asks although it is off".into())?;
+            }
+            Output::SetGuardDeadline(_) | Output::StoreList(_) => {}
+            _ => rest.push(output.clone()),
+        }
+    }
+    let aside = !laws.aside.is_empty();
+    ensure(!aside || laws.policy.dnsbl.guard == Mode::Enforce, || "put aside in vain".into())?;
+    Ok(rest)
 }
 
 /// How many outputs from the first on are about this session. What does not name a session

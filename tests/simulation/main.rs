@@ -40,9 +40,10 @@ const SEEDS: u64 = 40;
 const CLIENTS: usize = 1500;
 
 /// What has to happen somewhere in the fixed seeds, or else they prove too little.
-const WANTED: [&str; 54] = [
+const WANTED: [&str; 57] = [
     "allowlisted",
     "answer for nobody",
+    "back",
     "back from smtpd",
     "bare newline",
     "busy",
@@ -74,6 +75,7 @@ const WANTED: [&str; 54] = [
     "pass new",
     "pass old",
     "pass taken back",
+    "nobody to ask",
     "partial score",
     "passed at RCPT",
     "pipelining",
@@ -81,6 +83,7 @@ const WANTED: [&str; 54] = [
     "pregreet enforce",
     "pregreet ignore",
     "pregreeter waits for lists",
+    "put aside",
     "recommended",
     "reject RCPT",
     "rides along",

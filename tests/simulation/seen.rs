@@ -144,6 +144,7 @@ impl Seen {
                     seen.forgotten.push(*question);
                     question.address == client.ip()
                 }
+                Output::SetGuardDeadline(_) | Output::StoreList(_) => false,
                 Output::Close(whom) => {
                     seen.closed = true;
                     *whom == id
@@ -197,7 +198,7 @@ impl Seen {
             LogLine::HandOffTimeout { .. } => (Word::HandOffTimeout, client),
             LogLine::OldWordsByDefault(about) => return *about == client,
             LogLine::Message(_) => return true,
-            LogLine::Unidentified { .. } => return false,
+            LogLine::Unidentified { .. } | LogLine::Dnsbl(_) => return false,
         };
         self.words.push(word);
         about == client

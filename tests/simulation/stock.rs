@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gatepost::screen::dnsbl::guard::Mode;
 use gatepost::screen::dnsbl::lists::Lists;
 use gatepost::screen::dnsbl::score::TtlLimits;
 use gatepost::screen::footer::{Filter, Footers};
@@ -45,6 +46,7 @@ pub fn policy() -> Policy {
             ttl: TtlLimits { min: Duration::from_secs(60), max: Duration::from_secs(3600) },
             timeout: Duration::from_secs(10),
             detail: DetailLog::Listed,
+            guard: Mode::Off,
         },
         greet_wait: Stressed { normal: Duration::from_secs(6), stress: Duration::from_secs(2) },
         command_time_limit: Stressed {

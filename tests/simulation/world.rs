@@ -15,7 +15,7 @@ use gatepost::screen::session::{SessionId, Slots};
 use gatepost::screen::test_set::UnixTime;
 
 use crate::agenda::{Entry, Event};
-use crate::draw;
+use crate::draw::{self, Mood};
 use crate::laws::Laws;
 use crate::outside::{Outside, Smtpd};
 use crate::rng::Rng;
@@ -66,6 +66,10 @@ pub struct World {
     timers: u64,
     /// The questions that stand, with the number of the answer that is due.
     questions: HashMap<Question, u64>,
+    /// The guard's timer.
+    guard: u64,
+    /// How lists feel, other than well.
+    moods: HashMap<ListId, Mood>,
     trace: Option<VecDeque<String>>,
 }
 
@@ -110,6 +114,8 @@ impl World {
             smtpd: Smtpd::Well,
             timers: 0,
             questions: HashMap::new(),
+            guard: 0,
+            moods: HashMap::new(),
             trace: trace.then(VecDeque::new),
             rng,
         }
@@ -118,6 +124,10 @@ impl World {
     /// Lets everything happen. The error is a broken law, and what led to it.
     pub fn run(mut self) -> Result<Tally, String> {
         let most = self.to_come * 500 + 10_000;
+        let now = Now { mono: self.base, wall: self.wall };
+        let mut out = Vec::new();
+        self.screener.watch_lists(&[], now, &mut out);
+        out.into_iter().try_for_each(|output| self.apply(output))?;
         self.plan(Duration::ZERO, Event::Arrival);
         self.plan(Duration::ZERO, Event::Change);
         self.plan(Duration::ZERO, Event::Stray);
@@ -130,7 +140,8 @@ impl World {
     }
 
     fn rest(self) -> Result<Tally, String> {
-        if self.seats.is_empty() && self.screener.sessions() == 0 && self.questions.is_empty() {
+        let asks = self.questions.keys().any(|question| question.asker == Asker::Client);
+        if self.seats.is_empty() && self.screener.sessions() == 0 && !asks {
             Ok(self.laws.tally)
         } else {
             Err(self.report("somebody was forgotten"))
@@ -185,9 +196,20 @@ impl World {
                     return Ok(());
                 }
                 self.questions.remove(&question);
-                let answer = draw::answer(&mut self.rng);
+                let mood = self.moods.get(&question.list).copied().unwrap_or(Mood::Well);
+                let answer = match question.asker {
+                    Asker::TestPoint => {
+                        let wanted = question.address.to_string().ends_with('2');
+                        draw::point_answer(&mut self.rng, mood, wanted)
+                    }
+                    Asker::Client if mood == Mood::Well => draw::answer(&mut self.rng),
+                    Asker::Client => draw::point_answer(&mut self.rng, mood, true),
+                };
                 self.feed(Input::ListAnswer { question, answer: &answer })
             }
+            Event::Guard(number) if number != self.guard => Ok(()),
+            Event::Guard(_) if !self.busy() => Ok(()),
+            Event::Guard(_) => self.feed(Input::GuardDeadline),
             Event::Answers(id, smtpd) => {
                 if let Some(seat) = self.seats.get_mut(id) {
                     seat.handing_off = false;
@@ -233,6 +255,13 @@ impl World {
         }
         self.pause = self.rng.pick(&[50, 200, 600, 2000]);
         self.outside.cache_fails = self.rng.chance(10);
+        let list = ListId(self.rng.pick(&[0, 1, 2]));
+        if self.rng.chance(30) {
+            let mood = self.rng.pick(&[Mood::Mad, Mood::Refusing, Mood::Dead]);
+            self.moods.insert(list, mood);
+        } else {
+            self.moods.remove(&list);
+        }
         let end: SocketAddr = self.rng.pick(&ENDS).parse().unwrap();
         self.outside.closed_end = self.rng.chance(30).then(|| end.ip());
         let address = self.address();
@@ -412,6 +441,12 @@ impl World {
                 }
                 self.plan(after, Event::ListAnswers(question, self.timers));
             }
+            Output::SetGuardDeadline(at) => {
+                self.guard += 1;
+                let after = at.saturating_duration_since(self.base + self.time);
+                self.plan(after, Event::Guard(self.guard));
+            }
+            Output::StoreList(_) => {}
             Output::ForgetList(question) => {
                 self.questions.remove(&question).ok_or("forgets what was not asked")?;
             }

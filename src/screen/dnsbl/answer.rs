@@ -58,4 +58,6 @@ pub enum Failure {
     ServerError,
     /// No name server can be reached.
     Unreachable,
+    /// The list itself refuses to answer, which it says by an address in 127.255.255.0/24.
+    Refused,
 }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::answer::Answer;
+use super::guard::Mode;
 use super::lists::{Entry, EntryId, Lists};
 
 /// What is known of one list's opinion.
@@ -62,11 +63,12 @@ impl TtlLimits {
     }
 }
 
-/// Adds up what has been answered. `states` has one element for each list.
-pub fn score(lists: &Lists, states: &[State], limits: TtlLimits) -> Score {
+/// Adds up what has been answered. `states` has one element for each list; `mode` says whether
+/// error codes of lists count as listings.
+pub fn score(lists: &Lists, states: &[State], limits: TtlLimits, mode: Mode) -> Score {
     let counting = || {
         lists.iter().zip(states).flat_map(|((_, list), state)| {
-            list.entries.iter().filter(move |entry| counts(entry, state))
+            list.entries.iter().filter(move |entry| counts(entry, state, mode))
         })
     };
     let rank = sum(counting().map(|entry| entry.weight));
@@ -84,7 +86,7 @@ pub fn score(lists: &Lists, states: &[State], limits: TtlLimits) -> Score {
 }
 
 /// The lowest and the highest score that the answers still to come can lead to.
-pub fn bounds(lists: &Lists, states: &[State]) -> (i32, i32) {
+pub fn bounds(lists: &Lists, states: &[State], mode: Mode) -> (i32, i32) {
     let (mut low, mut high) = (0, 0);
     for ((_, list), state) in lists.iter().zip(states) {
         for entry in &list.entries {
@@ -92,7 +94,7 @@ pub fn bounds(lists: &Lists, states: &[State]) -> (i32, i32) {
             match state {
                 State::Pending if weight < 0 => low += weight,
                 State::Pending => high += weight,
-                State::Answered(_) | State::Aside if counts(entry, state) => {
+                State::Answered(_) | State::Aside if counts(entry, state, mode) => {
                     low += weight;
                     high += weight;
                 }
@@ -103,9 +105,9 @@ pub fn bounds(lists: &Lists, states: &[State]) -> (i32, i32) {
     (clamp(low), clamp(high))
 }
 
-fn counts(entry: &Entry, state: &State) -> bool {
+fn counts(entry: &Entry, state: &State, mode: Mode) -> bool {
     match state {
-        State::Answered(Answer::Listed { addresses, .. }) => entry.counts(addresses),
+        State::Answered(Answer::Listed { addresses, .. }) => mode.counts(entry, addresses),
         State::Answered(_) | State::Pending | State::Aside => false,
     }
 }
@@ -173,7 +175,7 @@ mod tests {
     }
 
     fn seconds(sites: &str, states: &[State]) -> u32 {
-        score(&lists(sites), states, LIMITS).ttl
+        score(&lists(sites), states, LIMITS, Mode::Enforce).ttl
     }
 
     #[test]
@@ -181,7 +183,7 @@ mod tests {
         let lists = lists("light.test middle.test*2 heavy.test*3 good.test*-4");
         let hit = || listed(&["127.0.0.2"], 300);
         let result = |states: [State; 4]| {
-            let Score { rank, top, .. } = score(&lists, &states, LIMITS);
+            let Score { rank, top, .. } = score(&lists, &states, LIMITS, Mode::Enforce);
             (rank, top.map(|id| lists.of_entry(id).unwrap().domain.clone()))
         };
         let named = |name: &str| Some(name.to_owned());
@@ -199,7 +201,7 @@ mod tests {
     #[test]
     fn of_equal_weights_the_first_in_main_cf_names_itself() {
         let lists = lists("a.test b.test=127.0.0.2 b.test=127.0.0.3");
-        let top = |states: [State; 2]| score(&lists, &states, LIMITS).top;
+        let top = |states: [State; 2]| score(&lists, &states, LIMITS, Mode::Enforce).top;
         let hit = || listed(&["127.0.0.2", "127.0.0.3"], 300);
         assert_eq!(top([hit(), hit()]), Some(EntryId(0)));
         assert_eq!(top([clean(60), hit()]), Some(EntryId(1)));
@@ -210,15 +212,15 @@ mod tests {
     fn an_entry_counts_once_however_many_records_match() {
         let lists = lists("a.test=127.0.0.[2..4]*3 a.test*5 a.test=127.0.0.9*100");
         let states = [listed(&["127.0.0.2", "127.0.0.3", "127.0.0.8"], 300)];
-        assert_eq!(score(&lists, &states, LIMITS).rank, 8);
+        assert_eq!(score(&lists, &states, LIMITS, Mode::Enforce).rank, 8);
     }
 
     #[test]
     fn scores_do_not_overflow() {
         let lists = lists("a.test*2147483647 b.test*2147483647 c.test*-1");
         let hit = || listed(&["127.0.0.2"], 300);
-        assert_eq!(score(&lists, &[hit(), hit(), hit()], LIMITS).rank, i32::MAX);
-        assert_eq!(bounds(&lists, &[hit(), hit(), State::Pending]).1, i32::MAX);
+        assert_eq!(score(&lists, &[hit(), hit(), hit()], LIMITS, Mode::Enforce).rank, i32::MAX);
+        assert_eq!(bounds(&lists, &[hit(), hit(), State::Pending], Mode::Enforce).1, i32::MAX);
     }
 
     #[test]
@@ -259,16 +261,19 @@ mod tests {
     #[test]
     fn the_maximum_wins_over_the_minimum() {
         let limits = TtlLimits { min: Duration::from_secs(600), max: Duration::from_secs(30) };
-        assert_eq!(score(&lists("a.test"), &[clean(100)], limits).ttl, 30);
+        assert_eq!(score(&lists("a.test"), &[clean(100)], limits, Mode::Enforce).ttl, 30);
     }
 
     #[test]
     fn bounds_hold_what_can_still_come() {
         let lists = lists("a.test*2 a.test=127.0.0.9*-1 b.test*3 c.test*-4");
         let hit = || listed(&["127.0.0.2"], 300);
-        assert_eq!(bounds(&lists, &[State::Pending, State::Pending, State::Pending]), (-5, 5));
-        assert_eq!(bounds(&lists, &[hit(), State::Pending, clean(60)]), (2, 5));
-        assert_eq!(bounds(&lists, &[hit(), failed(), State::Pending]), (-2, 2));
-        assert_eq!(bounds(&lists, &[hit(), State::Aside, clean(60)]), (2, 2));
+        assert_eq!(
+            bounds(&lists, &[State::Pending, State::Pending, State::Pending], Mode::Enforce),
+            (-5, 5)
+        );
+        assert_eq!(bounds(&lists, &[hit(), State::Pending, clean(60)], Mode::Enforce), (2, 5));
+        assert_eq!(bounds(&lists, &[hit(), failed(), State::Pending], Mode::Enforce), (-2, 2));
+        assert_eq!(bounds(&lists, &[hit(), State::Aside, clean(60)], Mode::Enforce), (2, 2));
     }
 }

@@ -168,6 +168,14 @@ impl Filter {
         let holds = |(field, octet): (&Field, u8)| field.iter().any(|range| range.contains(&octet));
         self.0.iter().zip(answer.octets()).all(holds)
     }
+
+    /// Whether it names the error codes of lists, 127.255.255.0/24: its first three fields
+    /// accept nothing else.
+    pub fn names_error_codes(&self) -> bool {
+        let only =
+            |(field, octet): (&Field, u8)| field.iter().all(|range| *range == (octet..=octet));
+        self.0.iter().zip([127, 255, 255]).all(only)
+    }
 }
 
 /// Drops the first and the last byte if they are a pair of brackets.
@@ -334,6 +342,17 @@ mod tests {
         assert!(matches("[[1;2].3.4.5]", [2, 3, 4, 5]));
         assert!(matches("[1].2.3.[4]", [1, 2, 3, 4]));
         assert!(matches("1.2.3.0004", [1, 2, 3, 4]));
+    }
+
+    #[test]
+    fn filters_that_name_error_codes() {
+        let names = |filter: &str| Filter::parse(filter).unwrap().names_error_codes();
+        assert!(names("127.255.255.254"));
+        assert!(names("127.255.[255;255..255].[0..255]"));
+        assert!(!names("127.255.[254..255].254"));
+        assert!(!names("127.[254;255].255.254"));
+        assert!(!names("[0..255].255.255.254"));
+        assert!(!names("127.0.0.2"));
     }
 
     #[test]

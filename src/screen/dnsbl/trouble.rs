@@ -26,7 +26,9 @@ impl Kind {
     fn of(failure: Failure) -> Kind {
         match failure {
             Failure::TimeLimit => Kind::TimeLimit,
-            Failure::NoReply | Failure::ServerError | Failure::Unreachable => Kind::Other,
+            Failure::NoReply | Failure::ServerError | Failure::Unreachable | Failure::Refused => {
+                Kind::Other
+            }
         }
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::screen::test_set::UnixTime;
+
 /// Client bytes in printable form: C escapes, and octal for what has none.
 pub struct Escaped<'a>(pub &'a [u8]);
 
@@ -95,5 +97,27 @@ pub struct End<'a>(pub &'a SocketAddr);
 impl fmt::Display for End<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "[{}]:{}", self.0.ip(), self.0.port())
+    }
+}
+
+/// A point in time as `2026-11-22 16:40:00 UTC`: the core knows no time zone.
+pub struct Utc(pub UnixTime);
+
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DAY: u64 = 24 * 60 * 60;
+        let (days, seconds) = (self.0.0 / DAY, self.0.0 % DAY);
+        // The calendar repeats every 400 years, 146,097 days. Years begin in March here, so
+        // that a leap day is the last day; day 0 is 1 March 0000.
+        let days = days + 719_468;
+        let (era, day) = (days / 146_097, days % 146_097);
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let month = if month < 10 { month + 3 } else { month - 9 };
+        let year = era * 400 + year + u64::from(month <= 2);
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
     }
 }

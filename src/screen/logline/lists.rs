@@ -135,6 +135,7 @@ impl fmt::Display for Missing {
             Missing::Failed(Failure::NoReply) => "no reply",
             Missing::Failed(Failure::ServerError) => "server error",
             Missing::Failed(Failure::Unreachable) => "no name server",
+            Missing::Failed(Failure::Refused) => "error code",
         })
     }
 }
