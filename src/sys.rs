@@ -2,6 +2,8 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
+use std::fmt;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 
@@ -149,9 +151,199 @@ fn strerror(code: libc::c_int) -> String {
     }
 }
 
+/// How a regular expression is to be understood: the flags of regcomp(3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RegexOptions {
+    /// Extended syntax, not basic.
+    pub extended: bool,
+    /// Letter case does not matter.
+    pub ignore_case: bool,
+    /// Line ends are special: `.` does not match them, `^` and `$` match beside them.
+    pub line_by_line: bool,
+    /// Where groups match is wanted. Without that a search costs less.
+    pub captures: bool,
+}
+
+/// A compiled POSIX regular expression, regex(7). As the process never calls setlocale(3),
+/// it works on bytes, and letters are those of ASCII.
+pub struct Regex {
+    /// In a box, as POSIX does not promise that it may be moved.
+    compiled: Box<libc::regex_t>,
+}
+
+/// Where the groups of a [`Regex`] match.
+#[derive(Debug)]
+pub struct Captures(Vec<libc::regmatch_t>);
+
+/// The place of `re_nsub` in a `regex_t`, in words: the libc crate does not tell.
+const GROUPS_WORD: usize = if cfg!(target_env = "musl") { 0 } else { 6 };
+
+const _: () = assert!(size_of::<libc::regex_t>() >= (GROUPS_WORD + 1) * size_of::<usize>());
+
+impl Regex {
+    /// Compiles a pattern.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in the C library's words.
+    pub fn compile(pattern: &CStr, options: RegexOptions) -> Result<Regex, String> {
+        let flags = [
+            (options.extended, libc::REG_EXTENDED),
+            (options.ignore_case, libc::REG_ICASE),
+            (options.line_by_line, libc::REG_NEWLINE),
+            (!options.captures, libc::REG_NOSUB),
+        ];
+        let flags = flags.into_iter().filter(|(set, _)| *set).fold(0, |all, (_, flag)| all | flag);
+        // SAFETY: a `regex_t` is integers and pointers, for which zero is a valid value.
+        let mut compiled = Box::new(unsafe { std::mem::zeroed::<libc::regex_t>() });
+        // SAFETY: both pointers are valid for the call, and the pattern ends in a NUL.
+        let code = unsafe { libc::regcomp(&raw mut *compiled, pattern.as_ptr(), flags) };
+        if code == 0 {
+            Ok(Regex { compiled })
+        } else {
+            // What failed to compile has been freed, or never owned anything: no `Regex`,
+            // which would free it again.
+            Err(regex_error(code, &compiled))
+        }
+    }
+
+    /// How many groups the pattern has.
+    pub fn groups(&self) -> usize {
+        // SAFETY: the read is within the `regex_t` (see the assertion above) and aligned, and
+        // the word is its member `re_nsub`, which regcomp(3) has set.
+        unsafe { (&raw const *self.compiled).cast::<usize>().add(GROUPS_WORD).read() }
+    }
+
+    /// Whether the pattern matches somewhere.
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be told (memory), in the C library's words.
+    pub fn matches(&self, subject: &CStr) -> Result<bool, String> {
+        self.execute(subject, &mut [])
+    }
+
+    /// Where the first `groups` groups match; `None` if the pattern does not match. The
+    /// pattern must have been compiled with captures, else the groups are nowhere.
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be told (memory), in the C library's words.
+    pub fn captures(&self, subject: &CStr, groups: usize) -> Result<Option<Captures>, String> {
+        let nowhere = libc::regmatch_t { rm_so: -1, rm_eo: -1 };
+        // Number 0 is the whole match.
+        let mut found = vec![nowhere; groups.saturating_add(1)];
+        Ok(self.execute(subject, &mut found)?.then_some(Captures(found)))
+    }
+
+    fn execute(&self, subject: &CStr, found: &mut [libc::regmatch_t]) -> Result<bool, String> {
+        // SAFETY: the pattern is compiled, the subject ends in a NUL, and the call writes at
+        // most `found.len()` entries. It does not keep any of the pointers.
+        let code = unsafe {
+            libc::regexec(
+                &raw const *self.compiled,
+                subject.as_ptr(),
+                found.len(),
+                found.as_mut_ptr(),
+                0,
+            )
+        };
+        match code {
+            0 => Ok(true),
+            libc::REG_NOMATCH => Ok(false),
+            code => Err(regex_error(code, &self.compiled)),
+        }
+    }
+}
+
+impl Captures {
+    /// The bytes of the subject that a group matched; `None` if it took no part. Groups count
+    /// from 1.
+    pub fn get(&self, group: usize) -> Option<Range<usize>> {
+        let found = self.0.get(group)?;
+        Some(usize::try_from(found.rm_so).ok()?..usize::try_from(found.rm_eo).ok()?)
+    }
+}
+
+impl fmt::Debug for Regex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Regex").field("groups", &self.groups()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Regex {
+    fn drop(&mut self) {
+        // SAFETY: a `Regex` exists only when regcomp(3) has succeeded, and this is the only
+        // place that frees.
+        unsafe { libc::regfree(&raw mut *self.compiled) };
+    }
+}
+
+fn regex_error(code: libc::c_int, regex: &libc::regex_t) -> String {
+    let mut buffer = [0_u8; 256];
+    // SAFETY: the call writes at most `buffer.len()` bytes into `buffer`, which outlives it.
+    unsafe { libc::regerror(code, regex, buffer.as_mut_ptr().cast(), buffer.len()) };
+    match CStr::from_bytes_until_nul(&buffer) {
+        Ok(text) => text.to_string_lossy().into_owned(),
+        Err(_) => format!("Unknown error {code}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const EXTENDED: RegexOptions =
+        RegexOptions { extended: true, ignore_case: false, line_by_line: false, captures: true };
+
+    #[test]
+    fn regular_expressions_and_their_groups() {
+        let regex = Regex::compile(c"(a)(b)?(c*)", EXTENDED).unwrap();
+        assert_eq!(regex.groups(), 3);
+        assert_eq!(regex.matches(c"xxa"), Ok(true));
+        assert_eq!(regex.matches(c"xx"), Ok(false));
+        assert!(regex.captures(c"xx", 3).unwrap().is_none());
+        let found = regex.captures(c"xxac", 3).unwrap().unwrap();
+        assert_eq!([0, 1, 2, 3].map(|n| found.get(n)), [Some(2..4), Some(2..3), None, Some(3..4)]);
+        assert_eq!(found.get(4), None);
+        // Fewer and more than there are.
+        assert_eq!(regex.captures(c"xxac", 1).unwrap().unwrap().get(3), None);
+        assert_eq!(regex.captures(c"xxac", 90).unwrap().unwrap().get(4), None);
+        let basic =
+            Regex::compile(c"\\(a\\)(", RegexOptions { extended: false, ..EXTENDED }).unwrap();
+        assert_eq!((basic.groups(), basic.matches(c"a(")), (1, Ok(true)));
+    }
+
+    #[test]
+    fn options_of_regular_expressions() {
+        let matches = |pattern, options, subject| {
+            Regex::compile(pattern, options).unwrap().matches(subject).unwrap()
+        };
+        assert!(!matches(c"A", EXTENDED, c"a"));
+        assert!(matches(c"A", RegexOptions { ignore_case: true, ..EXTENDED }, c"a"));
+        assert!(!matches(c"^b", EXTENDED, c"a\nb"));
+        assert!(matches(c"^b", RegexOptions { line_by_line: true, ..EXTENDED }, c"a\nb"));
+        let without = RegexOptions { captures: false, ..EXTENDED };
+        assert!(matches(c"(a)\\1", without, c"aa"));
+        assert!(!matches(c"(a)\\1", without, c"ab"));
+        let regex = Regex::compile(c"(a)", without).unwrap();
+        assert_eq!(regex.captures(c"a", 1).unwrap().unwrap().get(1), None);
+        // Bytes, not characters.
+        assert!(matches(c"^..$", EXTENDED, c"\xc3\xa9"));
+        assert!(matches(c"^[^a]$", EXTENDED, c"\xff"));
+    }
+
+    #[test]
+    fn broken_regular_expressions() {
+        for (pattern, text) in [
+            (c"(", "Unmatched ( or \\("),
+            (c"[[:alpha:]", "Unmatched [, [^, [:, [., or [="),
+            (c"*", "Invalid preceding regular expression"),
+            (c"(a)\\2", "Invalid back reference"),
+        ] {
+            assert_eq!(Regex::compile(pattern, EXTENDED).err().as_deref(), Some(text));
+        }
+    }
 
     #[test]
     fn error_texts_are_those_of_the_c_library() {
