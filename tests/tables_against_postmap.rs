@@ -15,7 +15,8 @@ use gatepost::postfix::message::{Level, Message};
 use gatepost::postfix::table::{Answer, DiskFiles, Duplicates, OpenOptions, Tables};
 
 /// postmap opens its tables like this.
-const LIKE_POSTMAP: OpenOptions = OpenOptions { fold_keys: true, duplicates: Duplicates::Warn };
+const LIKE_POSTMAP: OpenOptions =
+    OpenOptions { duplicates: Duplicates::Warn, ..OpenOptions::FOLDED };
 
 /// What a program made of a table and some keys: its messages, then `key<TAB>value` lines.
 type Outcome = (Vec<String>, Vec<String>);
@@ -49,7 +50,12 @@ impl Workshop {
     fn compare(&self, table: &str, keys: &[&str]) {
         let theirs = postmap(&self.directory, table, keys);
         let ours = gatepost(table, keys);
-        assert_eq!(ours, theirs, "left: Gatepost, right: postmap; table {table}");
+        let lines = |(messages, values): &Outcome| [&messages[..], &values[..]].concat();
+        let differs = lines(&ours).into_iter().zip(lines(&theirs)).find(|(a, b)| a != b);
+        assert!(
+            ours == theirs,
+            "table {table}: the first difference, Gatepost's and postmap's line: {differs:#?}"
+        );
     }
 }
 
@@ -92,9 +98,28 @@ fn gatepost(table: &str, keys: &[&str]) -> Outcome {
         Ok(id) => {
             for key in keys {
                 match tables.lookup(id, key, &mut messages) {
-                    Answer::Found(value) => values.push(format!("{key}\t{value}")),
+                    Answer::Found(value) => {
+                        if value.is_empty() {
+                            // postmap(1)'s own.
+                            let texts = [
+                                format!(
+                                    "table {table}: key {key}: empty string result is not allowed"
+                                ),
+                                format!(
+                                    "table {table} should return NO RESULT in case of NOT FOUND"
+                                ),
+                            ];
+                            messages.extend(texts.map(Message::warning));
+                        }
+                        values.push(format!("{key}\t{value}"));
+                    }
                     Answer::NotFound => {}
-                    Answer::Failed => panic!("{table} fails"),
+                    Answer::Failed => {
+                        // What postmap has found before goes down with it.
+                        messages.push(Message::fatal(format!("table {table}: query error")));
+                        values.clear();
+                        break;
+                    }
                 }
             }
         }
@@ -220,6 +245,144 @@ fn texthash_files() {
 }
 
 #[test]
+fn regexp_files() {
+    let workshop = Workshop::new("regexp");
+    let keys = [
+        "",
+        "a",
+        "A",
+        "aa",
+        "ab",
+        "aB",
+        "abc",
+        "b",
+        "abcdefghijklmno",
+        "n",
+        "ny",
+        "nyz",
+        "xyn",
+        "m/n",
+        "a!b",
+        "a.b",
+        " n",
+        "\"n\"",
+        "case",
+        "Case",
+        "CASE",
+        "xyz",
+        "xz",
+        "fooXbar",
+        "1",
+        "pipe",
+        "\u{e9}",
+        "a \u{e9}",
+        "a\\b",
+        "127.0.0.5",
+        "2001:db8::5",
+    ];
+    for (name, text) in [
+        ("empty", "\n# nothing\n"),
+        (
+            "groups",
+            "/^foo(.*)bar$/ got $1 and ${1}x $(1)y $$\n/x(y)?(z)/ [$1][$2]\n\
+             /(a)(b)(c)(d)(e)(f)(g)(h)(i)(j)(k)(l)/ $12-$011-$1.$10\n/^(a)\\1/i $1$1\n\
+             /^\\(1\\)$/x $1\n",
+        ),
+        (
+            "flags",
+            "/^Case$/i one\n/^CASE$/ii two\n/^(a)$/x three\n/^A$/iii four\n/[[:upper:]]b/i five\n\
+             /[A]/ six\n/N/m seven\n",
+        ),
+        (
+            "two",
+            "/^a/!/b/ a-not-b\n/n/!!/y/ n-and-y\n/n/! /y/i n-not-y\n!/a/!/x/!/z/ w\n\
+             !!/x/!!|z|x\tlast\n",
+        ),
+        (
+            "ifs",
+            "if !/n/\n/a/ y\nif /b/\n/^b/ inner\nendif\nEndif \nIF! !/y/\nif/z/\n/n/ nyz\n\
+             endif\n/(n)/ $1$1\nendif\n/n/ outside\n",
+        ),
+        ("unclosed", "if /a/\nif /b/\n/a/ x\n"),
+        ("unclosed, no match", "if /nothing/\n/n/ y\n"),
+        (
+            "delimiters",
+            "|^pipe| p\n\"n\" q\n%%xy%% e\n_m/_ u\n$case$ d\n{b{ b\n.fo. dot\n/^m\\/n$/ slash\n\
+             (x( paren\n^1^ caret\n",
+        ),
+        ("continued", "/a/\n  b\n\n# c\n  /q/ z\n/n/  lead   trail \t \r\n"),
+        ("bytes", "/^\u{e9}$/ e\n/^.\u{a9}/ x\n/^..$/ two\n/ (.*)$/ <$1>\u{e9}\n"),
+        ("not UTF-8", "/^..$/ two\n/(.).$/ [$1]\n"),
+        ("nothing", "/^$/\n/^n/ $$\n"),
+        ("indented", " /n/ y\n/a/ b\n"),
+        (
+            "bad results",
+            "/n/ $name\n/n/ $0\n/n/ $\n/n/ $$$\n/n/ ${1\n/n/ ${}\n/n/ $()\n/n/ ${1)\n/n/ ${1x}\n\
+             /n/ $1\n/(n)/ $2\n/(n)/ $10\n/(n)/ $1a\n/(n)/ $-\n/(n)/ ${-1}\n!/n/ $1\n!/n/ $\n\
+             !/n/ $0\n/(n)/ ${ 1 }\n/(n)/ ${1 }\n/(n)/ ${{1}}\n/(n)/ ${(1}\n/(n)/ $(1}\n\
+             /(n)/ $((1))\n/(n)/ ${1?a}\n/(n)/ $n$m\n/(n)/ $n${1}$m\n/(n)/ $n${}\n/(n)/ $n$0$\n/(n)/ $n${\n/(n)/ ${}${\n\
+             /(n)/ $5$n\n/(n)/ $5 $0\n/(n)/ $\u{e9}\n/(n)/ $1\u{e9} $_\n/(n)/ $2$12$3\n\
+             /(a)/x $1\n/a(b/x $2\n!/n/!/(y)/ $1\n/(n)/!/(y)/ $2\n!/(/ $5\n/(/ $n\n/(/ $1\n",
+        ),
+        (
+            "bad patterns",
+            "/(/ x\n/[/ x\n/+a/ x\n/*a/ x\n/a{1/ x\n/a{1,99999}/ x\n/a{2,1}/ x\n/[z-a]/ x\n\
+             /[[:foo:]]/ x\n/[[.foo.]]/ x\n/(a)\\2/ x\n/[[:alpha:]/ x\n/(/!/[/ x\n/b/!/[/ x\n\
+             /(/\n/()a)/ x\n/a**b/ x\n/a|b/x x\n",
+        ),
+        (
+            "bad lines",
+            "/n/z foo\n/n/$ x\n/n/1 x\n/n/_ x\n/x(/z y\n/n/imxz y\n/n/iI y\n/n/ix/ y\n/n/!y z\n\
+             /n/!/y z\n/n/!/y/q z\n/n/! z\n/n/!\n/n/!/\n/n/i/ x\n/// x\n/[/]n/ y\n/nodelim x\n/\n\
+             abc def\n!\n! !\n!abc\n! abc x\n\\n\\ x\n\u{e9} n \u{e9} x\n!\u{e9} x\n{n} x\n\
+             /n\\/ x\n",
+        ),
+        (
+            "bad ifs",
+            "if\nif !\nendif\nENDIF x\nif /abc\nif abc\nif /abc/z\nif /(/\nif /(/ foo\nif1/a/\n\
+             ifx\nif /n/ foo\n/n/ one\nendif bar\nif /a/!/x/\n/b/ two\n endif\nendif/\nendifx\n\
+             endif\nif /q/ !\nif /q/!\n/a/ three\n",
+        ),
+    ] {
+        let table = format!("regexp:{}", workshop.file(name, text.as_bytes()));
+        workshop.compare(&table, &keys);
+    }
+    workshop.compare("regexp:/nonexistent/file", &keys);
+}
+
+/// Lines that nobody would write, from pieces of those that somebody would.
+#[test]
+fn regexp_lines_at_random() {
+    const PIECES: [&str; 40] = [
+        "/", "/", "/", "/", "/", "!", "!", " ", " ", "a", "b", "n", "^", "$", ".", "*", "(", ")",
+        "(a)", "[ab]", "[^", "\\", "\\1", "$1", "$2", "${1}", "$(1)", "$$", "${", "i", "m", "x",
+        "if ", "if /", "endif", "\t", "|", "{", "/ x", "\u{e9}",
+    ];
+    let workshop = Workshop::new("random");
+    let mut state = 1_u64;
+    let mut below = |limit: usize| {
+        // Knuth's MMIX generator; its high bits are the better ones.
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % limit
+    };
+    for round in 0..40 {
+        let mut text = String::new();
+        for _ in 0..100 {
+            for _ in 0..=below(9) {
+                text.push_str(PIECES[below(PIECES.len())]);
+            }
+            // Postfix reads on behind a line that ends in a backslash.
+            text.push_str(if text.trim_end().ends_with('\\') { "x\n" } else { "\n" });
+        }
+        let table = format!("regexp:{}", workshop.file(&format!("r{round}"), text.as_bytes()));
+        // Each by itself, as a result that is not UTF-8 ends postmap.
+        workshop.compare(&table, &["a"]);
+        workshop.compare(&table, &["n ab", "b", "baa", "", "nn"]);
+    }
+}
+
+#[test]
 fn tables_in_their_names() {
     let workshop = Workshop::new("inline");
     let tables = [
@@ -233,6 +396,23 @@ fn tables_in_their_names() {
         "cidr:{ {10.0.0.0/8 x} foo }",
         "cidr:{{10.0.0.0/8 x}}y",
         "cidr:{{10.0.0.0/8 x}z}",
+        "regexp:{}",
+        "regexp:{{/a/ x}}",
+        "regexp:{ {/a/ x} , {!/b/ y} }",
+        "regexp:{{if /a/},{/b/ z},{endif},{/(a)/ ${1}$$}}",
+        "regexp:{{if /a/}, {/a/ x}}",
+        "regexp:{{#x y}, {},{ },{/x/ }, {/^a{1}$/ \n z}}",
+        "regexp:{{/(/ x},{/b/ $z}}",
+        "regexp:{{/a/ x\n/b/ y}}",
+        "regexp:{{/^10\\.(.)/ r$1}}",
+        "regexp:{/a/ x}",
+        "regexp:{{/a/ x}",
+        "regexp:{{/a/ x}}y",
+        "regexp:{{/a/ x}y}",
+        "regexp:{{/}/ x}}",
+        "regexp:",
+        "pipemap:{regexp:{{/^(.)/ <$1>}}, regexp:{{/<(.*)>/ $1$1}}}",
+        "unionmap:{regexp:{{/a/ x}}, regexp:{{/./ y}}}",
         "inline:{a=1 b=2}",
         "inline:{ {a = 1 2}, b=3 }",
         "inline:{a=1, a=2}",

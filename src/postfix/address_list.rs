@@ -181,7 +181,7 @@ impl AddressList {
                 }
                 Kind::File { content: Err(file), .. } => {
                     // Asked only for its warning: it never answers.
-                    let _ = file.surrogate.lookup(subject.key, warnings);
+                    let _ = file.surrogate.lookup(subject.key.as_bytes(), warnings);
                     warnings.push(self.table_problem(&file.name));
                     return Some(Membership::Unknown);
                 }

@@ -16,8 +16,8 @@ use super::smtp::command::LastCommand;
 use super::smtp::discard::{Discarded, Vocabulary};
 use super::smtp::engine::Envelope;
 use super::smtp::offence::Offence;
-pub use form::{Elapsed, Escaped};
-use form::{End, Shown};
+use form::End;
+pub use form::{Elapsed, Escaped, Shown};
 pub use lists::{ListLine, Missing, Verdicts};
 
 /// How serious a message is, in Postfix's steps.

@@ -155,8 +155,9 @@ impl CidrTable {
 }
 
 impl Table for CidrTable {
-    fn lookup(&self, key: &str, _warnings: &mut Vec<Message>) -> Answer<'_> {
-        match key.parse().ok().and_then(|address| self.find(address)) {
+    fn lookup(&self, key: &[u8], _warnings: &mut Vec<Message>) -> Answer<'_> {
+        let address = str::from_utf8(key).ok().and_then(|key| key.parse().ok());
+        match address.and_then(|address| self.find(address)) {
             Some(result) => Answer::Found(Cow::Borrowed(result)),
             None => Answer::NotFound,
         }

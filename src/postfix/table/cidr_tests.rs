@@ -13,7 +13,7 @@ fn quiet(text: &str) -> CidrTable {
 }
 
 fn query(table: &CidrTable, key: &str) -> Option<String> {
-    match table.lookup(key, &mut Vec::new()) {
+    match table.lookup(key.as_bytes(), &mut Vec::new()) {
         Answer::Found(value) => Some(value.into_owned()),
         Answer::NotFound => None,
         Answer::Failed => panic!("cidr tables do not fail"),

@@ -28,7 +28,7 @@ impl StaticTable {
 }
 
 impl Table for StaticTable {
-    fn lookup(&self, _key: &str, _warnings: &mut Vec<Message>) -> Answer<'_> {
+    fn lookup(&self, _key: &[u8], _warnings: &mut Vec<Message>) -> Answer<'_> {
         Answer::Found(Cow::Borrowed(&self.value))
     }
 }
@@ -38,7 +38,7 @@ impl Table for StaticTable {
 pub struct FailTable;
 
 impl Table for FailTable {
-    fn lookup(&self, _key: &str, _warnings: &mut Vec<Message>) -> Answer<'_> {
+    fn lookup(&self, _key: &[u8], _warnings: &mut Vec<Message>) -> Answer<'_> {
         Answer::Failed
     }
 }
@@ -65,7 +65,7 @@ impl RandomTable {
 }
 
 impl Table for RandomTable {
-    fn lookup(&self, _key: &str, _warnings: &mut Vec<Message>) -> Answer<'_> {
+    fn lookup(&self, _key: &[u8], _warnings: &mut Vec<Message>) -> Answer<'_> {
         // The standard library keys each hasher at random; nobody's safety hangs on it.
         let random = RandomState::new().build_hasher().finish();
         let count = u64::try_from(self.values.len()).unwrap_or(1).max(1);
@@ -90,7 +90,7 @@ impl Surrogate {
 }
 
 impl Table for Surrogate {
-    fn lookup(&self, _key: &str, warnings: &mut Vec<Message>) -> Answer<'_> {
+    fn lookup(&self, _key: &[u8], warnings: &mut Vec<Message>) -> Answer<'_> {
         warnings.push(self.warning.clone());
         Answer::Failed
     }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     fn value(table: &dyn Table) -> Option<String> {
-        match table.lookup("key", &mut Vec::new()) {
+        match table.lookup(b"key", &mut Vec::new()) {
             Answer::Found(value) => Some(value.into_owned()),
             _ => None,
         }
@@ -137,10 +137,10 @@ mod tests {
     #[test]
     fn failures() {
         let mut warnings = Vec::new();
-        assert!(matches!(FailTable.lookup("k", &mut warnings), Answer::Failed));
+        assert!(matches!(FailTable.lookup(b"k", &mut warnings), Answer::Failed));
         assert!(warnings.is_empty());
         let table = Surrogate::new("cidr:/x", "open /x: No such file or directory");
-        assert!(matches!(table.lookup("k", &mut warnings), Answer::Failed));
+        assert!(matches!(table.lookup(b"k", &mut warnings), Answer::Failed));
         assert_eq!(
             warnings,
             [Message::warning("cidr:/x is unavailable. open /x: No such file or directory")]

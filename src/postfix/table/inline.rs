@@ -77,8 +77,8 @@ fn split_entry(entry: &str) -> Option<(&str, &str)> {
 }
 
 impl Table for InlineTable {
-    fn lookup(&self, key: &str, _warnings: &mut Vec<Message>) -> Answer<'_> {
-        match self.values.get(self.options.key(key).as_ref()) {
+    fn lookup(&self, key: &[u8], _warnings: &mut Vec<Message>) -> Answer<'_> {
+        match self.values.get(self.options.asked(key).as_ref()) {
             Some(value) => Answer::Found(Cow::Borrowed(value)),
             None => Answer::NotFound,
         }
@@ -88,9 +88,8 @@ impl Table for InlineTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::postfix::table::Duplicates;
 
-    const FOLD: OpenOptions = OpenOptions { fold_keys: true, duplicates: Duplicates::Refuse };
+    const FOLD: OpenOptions = OpenOptions::FOLDED;
 
     #[test]
     fn entries_with_and_without_braces() {
@@ -109,7 +108,7 @@ mod tests {
             ("{ {=a} }", None),
         ] {
             let table = InlineTable::parse(name, FOLD).unwrap();
-            let found = match table.lookup("a", &mut Vec::new()) {
+            let found = match table.lookup(b"a", &mut Vec::new()) {
                 Answer::Found(value) => Some(value.into_owned()),
                 _ => None,
             };
@@ -143,9 +142,8 @@ mod tests {
 
     #[test]
     fn keys_fold_only_when_asked() {
-        let options = OpenOptions { fold_keys: false, duplicates: Duplicates::Refuse };
-        let table = InlineTable::parse("{A=1}", options).unwrap();
-        assert!(matches!(table.lookup("a", &mut Vec::new()), Answer::NotFound));
-        assert!(matches!(table.lookup("A", &mut Vec::new()), Answer::Found(_)));
+        let table = InlineTable::parse("{A=1}", OpenOptions::EXACT).unwrap();
+        assert!(matches!(table.lookup(b"a", &mut Vec::new()), Answer::NotFound));
+        assert!(matches!(table.lookup(b"A", &mut Vec::new()), Answer::Found(_)));
     }
 }

@@ -9,7 +9,9 @@ mod constant;
 mod inline;
 mod network;
 mod range_index;
+mod regexp;
 mod registry;
+mod replacement;
 mod source;
 #[cfg(test)]
 pub(crate) mod test_files;
@@ -24,6 +26,7 @@ pub use cidr::CidrTable;
 pub use constant::{FailTable, RandomTable, StaticTable, Surrogate};
 pub use inline::InlineTable;
 pub use network::{Network, NetworkError, address_text};
+pub use regexp::RegexpTable;
 pub use registry::{TableError, TableId, Tables};
 pub use source::{DiskFiles, FileSource, JailedFiles, error_text};
 pub use texthash::TextHash;
@@ -40,11 +43,12 @@ pub enum Answer<'a> {
     Failed,
 }
 
-/// Something that maps keys to values.
+/// Something that maps keys to values. Keys are bytes, because clients send any; what is not
+/// UTF-8 is only for tables of patterns.
 pub trait Table: fmt::Debug {
     /// Looks a key up. What the administrator should know is added to `warnings`, before
     /// anything the caller has to say about the answer.
-    fn lookup(&self, key: &str, warnings: &mut Vec<Message>) -> Answer<'_>;
+    fn lookup(&self, key: &[u8], warnings: &mut Vec<Message>) -> Answer<'_>;
 }
 
 /// How a parameter wants its tables opened.
@@ -54,6 +58,8 @@ pub struct OpenOptions {
     pub fold_keys: bool,
     /// What a key that comes twice does to a texthash table.
     pub duplicates: Duplicates,
+    /// A result of a pattern table that is not UTF-8 is a failure.
+    pub utf8_values: bool,
 }
 
 /// What a key that comes twice does to a texthash table.
@@ -66,15 +72,25 @@ pub enum Duplicates {
 }
 
 impl OpenOptions {
-    /// As access lists and command filters open theirs: main.cf
-    /// `postscreen_access_list`, `postscreen_command_filter`.
-    pub const FOLDED: OpenOptions = OpenOptions { fold_keys: true, duplicates: Duplicates::Refuse };
+    /// As access lists open theirs: main.cf `postscreen_access_list`.
+    pub const FOLDED: OpenOptions =
+        OpenOptions { fold_keys: true, duplicates: Duplicates::Refuse, utf8_values: true };
+    /// main.cf: `postscreen_command_filter`.
+    pub const COMMANDS: OpenOptions = OpenOptions { utf8_values: false, ..OpenOptions::FOLDED };
     /// As match lists and map lists open theirs: main.cf `mynetworks`,
     /// `postscreen_allowlist_interfaces`, `postscreen_reject_footer_maps`.
-    pub const EXACT: OpenOptions = OpenOptions { fold_keys: false, duplicates: Duplicates::Refuse };
+    pub const EXACT: OpenOptions = OpenOptions { fold_keys: false, ..OpenOptions::FOLDED };
     /// main.cf: `postscreen_dnsbl_reply_map`.
     pub const TOLERANT: OpenOptions =
-        OpenOptions { fold_keys: false, duplicates: Duplicates::Warn };
+        OpenOptions { duplicates: Duplicates::Warn, ..OpenOptions::EXACT };
+
+    /// A key that is asked for, in the form in which keys are stored.
+    fn asked(self, key: &[u8]) -> Cow<'_, str> {
+        match String::from_utf8_lossy(key) {
+            Cow::Borrowed(key) => self.key(key),
+            Cow::Owned(key) => Cow::Owned(self.key(&key).into_owned()),
+        }
+    }
 
     /// The key in the form in which it is stored and compared.
     fn key(self, key: &str) -> Cow<'_, str> {

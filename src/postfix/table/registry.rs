@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::constant::{FailTable, RandomTable, StaticTable, Surrogate};
 use super::source::{FileSource, error_text};
-use super::{Answer, CidrTable, InlineTable, OpenOptions, Table, TextHash};
+use super::{Answer, CidrTable, InlineTable, OpenOptions, RegexpTable, Table, TextHash};
 use crate::postfix::lists::{inside_braces, split_list};
 use crate::postfix::message::{Level, Message};
 
@@ -60,6 +60,7 @@ enum Content {
 #[derive(Clone, Copy, Debug)]
 enum Format {
     Cidr,
+    Regexp,
     TextHash,
 }
 
@@ -67,7 +68,7 @@ impl Format {
     /// What Postfix says when the file cannot be opened.
     fn open_error(self, path: &str, reason: &str) -> String {
         match self {
-            Format::Cidr => format!("open {path}: {reason}"),
+            Format::Cidr | Format::Regexp => format!("open {path}: {reason}"),
             Format::TextHash => format!("open database {path}: {reason}"),
         }
     }
@@ -82,6 +83,7 @@ impl Format {
     ) -> Result<Content, String> {
         match self {
             Format::Cidr => Ok(table(CidrTable::parse(path, text, messages))),
+            Format::Regexp => Ok(table(RegexpTable::parse(path, text, options, messages))),
             Format::TextHash => TextHash::parse(path, text, options, messages)
                 .map(table)
                 .map_err(|error| error.to_string()),
@@ -137,7 +139,13 @@ impl Tables {
     }
 
     /// Looks a key up in an open table.
-    pub fn lookup(&self, id: TableId, key: &str, warnings: &mut Vec<Message>) -> Answer<'_> {
+    pub fn lookup(
+        &self,
+        id: TableId,
+        key: impl AsRef<[u8]>,
+        warnings: &mut Vec<Message>,
+    ) -> Answer<'_> {
+        let key = key.as_ref();
         match self.entries.get(id.0).map(|entry| &entry.content) {
             Some(Content::Table(table)) => table.lookup(key, warnings),
             Some(Content::Unusable(surrogate)) => surrogate.lookup(key, warnings),
@@ -215,6 +223,7 @@ impl Tables {
         };
         let file = match kind {
             "cidr" if !name.starts_with('{') => Some((PathBuf::from(name), Format::Cidr)),
+            "regexp" if !name.starts_with('{') => Some((PathBuf::from(name), Format::Regexp)),
             "texthash" => Some((PathBuf::from(name), Format::TextHash)),
             _ => None,
         };
@@ -249,6 +258,10 @@ impl Tables {
             "cidr" => table(
                 CidrTable::parse_inline(name, messages)
                     .map_err(|error| Refusal::Unusable(format!("cidr map: {error}")))?,
+            ),
+            "regexp" => table(
+                RegexpTable::parse_inline(name, request.options, messages)
+                    .map_err(|error| Refusal::Unusable(format!("regexp map: {error}")))?,
             ),
             "inline" => table(InlineTable::parse(name, request.options)?),
             "static" => table(StaticTable::parse(name)?),
@@ -288,23 +301,24 @@ impl Tables {
     fn lookup_pipe(
         &self,
         stages: &[TableId],
-        key: &str,
+        key: &[u8],
         warnings: &mut Vec<Message>,
     ) -> Answer<'_> {
-        let mut value = Cow::Owned(key.to_owned());
+        let mut answer: Option<Cow<'_, str>> = None;
         for stage in stages {
-            match self.lookup(*stage, &value, warnings) {
-                Answer::Found(next) => value = next,
+            let key = answer.as_deref().map_or(key, str::as_bytes);
+            match self.lookup(*stage, key, warnings) {
+                Answer::Found(next) => answer = Some(next),
                 other => return other,
             }
         }
-        Answer::Found(value)
+        answer.map_or(Answer::NotFound, Answer::Found)
     }
 
     fn lookup_union(
         &self,
         parts: &[TableId],
-        key: &str,
+        key: &[u8],
         warnings: &mut Vec<Message>,
     ) -> Answer<'_> {
         let mut values = Vec::new();

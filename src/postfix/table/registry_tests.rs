@@ -51,6 +51,8 @@ fn unusable_tables_fail_every_lookup() {
     for (spec, reason) in [
         ("foo:bar", "unsupported dictionary type: foo"),
         ("hash:/x", "unsupported dictionary type: hash"),
+        ("regexp:/x", "open /x: No such file or directory"),
+        ("regexp:{/a/ x}", "regexp map: no '{' at start of text in \"/a/\""),
         ("{inline:x", "unsupported dictionary type: {inline"),
         ("cidr:/x", "open /x: No such file or directory"),
         ("texthash:/x", "open database /x: No such file or directory"),
@@ -102,6 +104,8 @@ fn pipes_and_unions() {
     assert_eq!(answer("unionmap:{static:{}}", "a"), "none");
     assert_eq!(answer("cidr:{{10.0.0.0/8 x}}", "10.0.0.1"), "=x");
     assert_eq!(answer("static:x", "a"), "=x");
+    assert_eq!(answer("regexp:{{/^(.)/ $1$1}}", "a"), "=aa");
+    assert_eq!(answer("pipemap:{regexp:{{/^(.)/ <$1>}},regexp:{{/<(.*)>/ $1$1}}}", "ab"), "=aa");
 
     let (tables, id, messages) = open("unionmap:{inline:{a=b},foo:x}", &Files::new([]));
     assert_eq!(messages, [Message::error("unsupported dictionary type: foo")]);
@@ -133,6 +137,17 @@ fn content_changes_in_place() {
     assert_eq!(query(&tables, cidr, "10.0.0.1").0, "=new");
     assert_eq!(tables.reload(Path::new("/t"), b"a new\n"), []);
     assert_eq!(query(&tables, pipe, "a").0, "=NEW");
+
+    let regexp = tables
+        .open("regexp:/r", OpenOptions::EXACT, &Files::new([("/r", "/a/ old\n")]), &mut messages)
+        .unwrap();
+    assert_eq!(query(&tables, regexp, "a").0, "=old");
+    assert_eq!(
+        tables.reload(Path::new("/r"), b"/b/ new\n/(/ x\n"),
+        [Message::warning("regexp map /r, line 2: Unmatched ( or \\(")]
+    );
+    assert_eq!(query(&tables, regexp, "a").0, "none");
+    assert_eq!(query(&tables, regexp, "b").0, "=new");
 
     // What makes no table changes nothing.
     assert_eq!(

@@ -74,8 +74,8 @@ impl TextHash {
 }
 
 impl Table for TextHash {
-    fn lookup(&self, key: &str, _warnings: &mut Vec<Message>) -> Answer<'_> {
-        match self.values.get(self.options.key(key).as_ref()) {
+    fn lookup(&self, key: &[u8], _warnings: &mut Vec<Message>) -> Answer<'_> {
+        match self.values.get(self.options.asked(key).as_ref()) {
             Some(value) => Answer::Found(Cow::Borrowed(value)),
             None => Answer::NotFound,
         }
@@ -106,7 +106,7 @@ fn split_entry(line: &str) -> Option<(&str, &str)> {
 mod tests {
     use super::*;
 
-    const FOLD: OpenOptions = OpenOptions { fold_keys: true, duplicates: Duplicates::Refuse };
+    const FOLD: OpenOptions = OpenOptions::FOLDED;
 
     fn read(text: &str, options: OpenOptions) -> (Result<TextHash, DuplicateEntry>, Vec<String>) {
         let mut messages = Vec::new();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     fn query(table: &TextHash, key: &str) -> Option<String> {
-        match table.lookup(key, &mut Vec::new()) {
+        match table.lookup(key.as_bytes(), &mut Vec::new()) {
             Answer::Found(value) => Some(value.into_owned()),
             _ => None,
         }
