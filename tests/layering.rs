@@ -58,6 +58,8 @@ const FORMAT_MODULES: &[&str] = &[
     "postfix::map_list",
     "postfix::access_list",
     "postfix::address_list",
+    "postfix::command_list",
+    "postfix::match_list",
     "postfix::mynetworks",
     "postfix::logical_lines",
     "postfix::screen_tables",

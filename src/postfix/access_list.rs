@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 
-use super::address_list::Membership;
 use super::lists::split_list;
+use super::match_list::Membership;
 use super::message::Message;
 use super::mynetworks::Mynetworks;
 use super::table::{Answer, FileSource, OpenOptions, TableError, TableId, Tables, address_text};

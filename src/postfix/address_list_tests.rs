@@ -1,3 +1,5 @@
+use std::path::{Path, PathBuf};
+
 use super::*;
 use crate::postfix::table::test_files::Files;
 
@@ -115,7 +117,7 @@ fn files_are_lists_line_by_line() {
     let (list, tables, messages) = read("127.0.0.3 !/c", &files);
     assert_eq!(
         messages,
-        [Message::warning("p: comment at end of line is not supported: # and so on")]
+        [Message::warning("p: comment at end of line is not supported: # and so on\n")]
     );
     assert_eq!(list.watched(), [Path::new("/c"), Path::new("/d")]);
     assert_eq!(ask(&list, &tables, "127.0.0.8"), (Membership::Member, vec![]));

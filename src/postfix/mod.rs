@@ -3,12 +3,14 @@
 pub mod access_list;
 pub mod address_list;
 pub mod attr;
+pub mod command_list;
 pub mod lists;
 pub mod logical_lines;
 pub mod maillog;
 pub mod main_cf;
 pub mod map_list;
 pub mod master;
+pub mod match_list;
 pub mod message;
 pub mod mynetworks;
 pub mod params;

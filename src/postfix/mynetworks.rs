@@ -9,8 +9,9 @@ use nix::ifaddrs::{InterfaceAddress as KernelAddress, getifaddrs};
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::SockaddrStorage;
 
-use super::address_list::{AddressList, ListError, Membership};
+use super::address_list::AddressList;
 use super::lists::split_list;
+use super::match_list::{ListError, Membership};
 use super::message::Message;
 use super::table::{FileSource, Network, Tables, address_text};
 

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::access_list::AccessList;
 
-use super::address_list::{AddressList, Membership};
+use super::address_list::AddressList;
 use super::map_list::MapList;
+use super::match_list::Membership;
 use super::message::Message;
 use super::mynetworks::Mynetworks;
 use super::table::{Answer, FileSource, JailedFiles, OpenOptions, TableId, Tables, address_text};

@@ -1,0 +1,222 @@
+//! Lists of command words: main.cf `postscreen_forbidden_commands`.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use super::match_list::{ListError, MatchList, Membership, Pattern};
+use super::message::Message;
+use super::table::{FileSource, OpenOptions, Tables};
+
+/// A list of words in any letter case, tables, and files with more of both.
+#[derive(Clone, Debug)]
+pub struct CommandList {
+    list: MatchList<Word>,
+    letters: Letters,
+}
+
+/// Which letters have an upper and a lower case (main.cf: `smtputf8_enable`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Letters {
+    /// Those of ASCII; any byte is as good as another.
+    Ascii,
+    /// Those of Unicode; words are UTF-8.
+    Unicode,
+}
+
+/// A word as written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Word(String);
+
+/// The word that is looked for.
+struct Subject<'a> {
+    /// In lower case.
+    key: &'a [u8],
+    letters: Letters,
+}
+
+impl CommandList {
+    /// Reads a list. `label` is the parameter that messages name; what is wrong with
+    /// tables and files is added to `messages`.
+    ///
+    /// # Errors
+    ///
+    /// If the service cannot start with this list.
+    pub fn parse(
+        label: &str,
+        text: &str,
+        letters: Letters,
+        tables: &mut Tables,
+        files: &dyn FileSource,
+        messages: &mut Vec<Message>,
+    ) -> Result<CommandList, ListError> {
+        let utf8_values = letters == Letters::Unicode;
+        let options = OpenOptions { utf8_values, ..OpenOptions::EXACT };
+        let list = MatchList::open(label, text, options, tables, files, messages)?;
+        Ok(CommandList { list, letters })
+    }
+
+    /// Whether the word is on the list. Not if there is trouble, which is added to
+    /// `warnings`. Tables are asked for the word in lower case.
+    pub fn has(&self, tables: &Tables, word: &[u8], warnings: &mut Vec<Message>) -> bool {
+        let key = lower_case(word, self.letters);
+        let subject = Subject { key: &key, letters: self.letters };
+        match self.list.ask(tables, &subject, warnings) {
+            Membership::Member => true,
+            Membership::Stranger | Membership::Unknown => false,
+        }
+    }
+
+    /// See [`MatchList::watched`].
+    pub fn watched(&self) -> Vec<PathBuf> {
+        self.list.watched()
+    }
+
+    /// See [`MatchList::reload`].
+    pub fn reload(
+        &mut self,
+        path: &Path,
+        text: &[u8],
+        tables: &mut Tables,
+        files: &dyn FileSource,
+    ) -> Vec<Message> {
+        self.list.reload(path, text, tables, files)
+    }
+}
+
+impl Pattern for Word {
+    type Subject<'a> = Subject<'a>;
+
+    fn new(text: &str) -> Word {
+        Word(text.to_owned())
+    }
+
+    fn key<'a>(subject: &'a Subject<'_>) -> &'a [u8] {
+        subject.key
+    }
+
+    fn matches(&self, subject: &Subject<'_>) -> Result<bool, &str> {
+        let ascii = self.0.as_bytes().eq_ignore_ascii_case(subject.key);
+        Ok(match (subject.letters, str::from_utf8(subject.key)) {
+            (Letters::Unicode, Ok(key)) if !ascii => in_lower_case(&self.0).eq(key.chars()),
+            _ => ascii,
+        })
+    }
+}
+
+fn lower_case(word: &[u8], letters: Letters) -> Cow<'_, [u8]> {
+    match (letters, str::from_utf8(word)) {
+        (Letters::Unicode, Ok(text)) if !text.is_ascii() => {
+            Cow::Owned(in_lower_case(text).collect::<String>().into_bytes())
+        }
+        _ if word.iter().any(u8::is_ascii_uppercase) => Cow::Owned(word.to_ascii_lowercase()),
+        _ => Cow::Borrowed(word),
+    }
+}
+
+fn in_lower_case(text: &str) -> impl Iterator<Item = char> {
+    text.chars().flat_map(char::to_lowercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postfix::table::test_files::Files;
+
+    const DEFAULT: &str = "CONNECT GET POST regexp:{{/^[^A-Z]/ Bogus}}";
+
+    fn read(text: &str, letters: Letters, files: &Files) -> (CommandList, Tables, Vec<Message>) {
+        let (mut tables, mut messages) = (Tables::new(false), Vec::new());
+        let list = CommandList::parse("p", text, letters, &mut tables, files, &mut messages);
+        (list.unwrap(), tables, messages)
+    }
+
+    #[track_caller]
+    fn check(text: &str, letters: Letters, on: &[&[u8]], off: &[&[u8]]) {
+        let files = Files::new([
+            ("/words", "one two\n# three\n  four\n!five\nFIVE"),
+            ("/upper", "UPPER x\n"),
+            ("/lower", "lower x\n"),
+        ]);
+        let (list, tables, messages) = read(text, letters, &files);
+        assert_eq!(messages, []);
+        let mut warnings = Vec::new();
+        for word in on {
+            assert!(list.has(&tables, word, &mut warnings), "{word:?}");
+        }
+        for word in off {
+            assert!(!list.has(&tables, word, &mut warnings), "{word:?}");
+        }
+        assert_eq!(warnings, []);
+    }
+
+    #[test]
+    fn the_default_list() {
+        let both: [&[u8]; 7] = [b"get", b"POST", b"Connect", b"123", b"\tNOOP", b":", b"\xc3\xa9"];
+        let off: [&[u8]; 4] = [b"foo", b"GETTER", b"", b"X"];
+        check(DEFAULT, Letters::Unicode, &both, &off);
+        check(DEFAULT, Letters::Ascii, &both, &off);
+        check(DEFAULT, Letters::Ascii, &[b"\xff\xfe"], &[b"foo\xff"]);
+    }
+
+    #[test]
+    fn words_files_and_tables() {
+        check("/words", Letters::Unicode, &[b"ONE", b"two", b"Four"], &[b"three", b"#", b"five"]);
+        check("!/words other", Letters::Unicode, &[b"five", b"other"], &[b"one", b"two"]);
+        // Tables are asked in lower case, whatever theirs is.
+        let tables = "texthash:/upper, texthash:/lower inline:{inl=, INU=}";
+        check(tables, Letters::Unicode, &[b"Lower", b"INL"], &[b"UPPER", b"upper", b"INU"]);
+        check("regexp:{{/^A$/i x}, {/^b$/i y}}", Letters::Unicode, &[b"B"], &[b"A", b"a"]);
+        check("!static:x all", Letters::Unicode, &[], &[b"all"]);
+    }
+
+    #[test]
+    fn the_first_item_that_matches_decides() {
+        check("!Worse worse bad !bad", Letters::Unicode, &[b"BAD"], &[b"WORSE", b"other"]);
+        check("!!bad", Letters::Unicode, &[b"bad"], &[]);
+    }
+
+    #[test]
+    fn letters_of_ascii_and_of_unicode() {
+        let (lower, mixed) = ("\u{fc}n\u{ef}", "\u{dc}N\u{cf}");
+        let words = [lower.as_bytes(), mixed.as_bytes()];
+        for list in [lower, mixed] {
+            check(list, Letters::Unicode, &words, &[]);
+        }
+        check(lower, Letters::Ascii, &words[..1], &words[1..]);
+        check(mixed, Letters::Ascii, &[words[1], "\u{dc}n\u{cf}".as_bytes()], &words[..1]);
+    }
+
+    #[test]
+    fn trouble_counts_as_no_match() {
+        for (table, reasons) in [
+            ("fail:x", vec![]),
+            ("foo:x", vec!["foo:x is unavailable. unsupported dictionary type: foo"]),
+            (
+                "/none",
+                vec![
+                    "non-existent:/none is unavailable. open file /none: No such file or directory",
+                ],
+            ),
+            (
+                "regexp:{{/^(wide.)/ $1}}",
+                vec![
+                    "regexp:{{/^(wide.)/ $1}}: key \"wide\u{e9}\": non-UTF-8 value \"wide?\": \
+                     malformed UTF-8 or invalid codepoint",
+                ],
+            ),
+        ] {
+            let list = format!("bad {table} worse");
+            let (list, tables, _) = read(&list, Letters::Unicode, &Files::new([]));
+            let mut warnings = Vec::new();
+            assert!(list.has(&tables, b"BAD", &mut warnings));
+            assert_eq!(warnings, []);
+            assert!(!list.has(&tables, "wide\u{e9}".as_bytes(), &mut warnings));
+            let name = if table == "/none" { "non-existent:/none" } else { table };
+            let problem = format!("p: {name}: table lookup problem");
+            let texts: Vec<&str> = warnings.iter().map(|warning| warning.text.as_str()).collect();
+            assert_eq!(texts, [reasons, vec![&problem]].concat());
+        }
+        // Without the demand for UTF-8, the same result is one like any other.
+        check("regexp:{{/^(wide.)/ $1}}", Letters::Ascii, &[b"wide\xc3\xa9"], &[]);
+    }
+}
