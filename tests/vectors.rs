@@ -18,9 +18,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use gatepost::postfix::screen_tables::{ScreenTableSettings, ScreenTables};
+use gatepost::postfix::table::DiskFiles;
 use gatepost::screen::dnsbl::answer::{Answer, Question};
 use gatepost::screen::event::{
-    Access, Cached, HandOffResult, Input, Lookups, Now, Output, PEEK_LIMIT, Watch,
+    Access, Cached, Filtered, HandOffResult, Input, Lookups, Now, Output, PEEK_LIMIT, Watch,
 };
 use gatepost::screen::logline::{Level, LogLine, Message};
 use gatepost::screen::policy::{DetailLog, Policy, Wording};
@@ -61,6 +63,22 @@ struct Tables {
     cache: HashMap<IpAddr, CacheRecord>,
     /// The EHLO keywords that are kept from every client, as in an address table.
     discarded: Option<&'static str>,
+    /// The command filter of the policy and the default list of forbidden commands.
+    commands: ScreenTables,
+}
+
+impl Tables {
+    fn new(policy: &Policy) -> Tables {
+        let settings = ScreenTableSettings {
+            command_filter: policy.engine.command_filter.clone(),
+            forbidden_commands: "CONNECT GET POST regexp:{{/^[^A-Z]/ Bogus}}".into(),
+            smtputf8: policy.engine.smtputf8,
+            ..ScreenTableSettings::default()
+        };
+        let (commands, messages) = ScreenTables::open(&settings, &DiskFiles).unwrap();
+        assert_eq!(messages, []);
+        Tables { access: Access::Undecided, cache: HashMap::new(), discarded: None, commands }
+    }
 }
 
 impl Lookups for Tables {
@@ -86,6 +104,14 @@ impl Lookups for Tables {
 
     fn local_time(&mut self, _: UnixTime) -> String {
         "Nov 22 10:44:27".to_owned()
+    }
+
+    fn command_filter(&mut self, line: &[u8], messages: &mut Vec<Message>) -> Filtered {
+        self.commands.command_filter(line, messages)
+    }
+
+    fn forbidden(&mut self, word: &[u8], messages: &mut Vec<Message>) -> bool {
+        self.commands.forbidden(word, messages)
     }
 }
 
@@ -115,8 +141,8 @@ impl Service {
         set(&mut policy);
         Service {
             screener: Screener::new(policy.clone()),
+            tables: Tables::new(&policy),
             policy,
-            tables: Tables { access: Access::Undecided, cache: HashMap::new(), discarded: None },
             smtpd: HandOffResult::Done,
             base: Instant::now(),
             time: Duration::ZERO,

@@ -3,14 +3,13 @@
 use super::checks::Actions;
 use super::reader::Reader;
 use super::settings::{Engine, Settings, TlsLevel};
-use crate::postfix::lists::{split_before_comment, split_list};
+use crate::postfix::lists::split_list;
 use crate::postfix::message::Message;
 use crate::screen::dnsbl::lists::Lists;
 use crate::screen::dnsbl::score::TtlLimits;
 use crate::screen::footer::{Filter, Footers};
 use crate::screen::policy::{DnsblRules, EngineRules, Limits, Policy, Wording};
 use crate::screen::smtp::discard::{Discarded, Vocabulary};
-use crate::screen::smtp::forbidden::{Forbidden, Pattern};
 use crate::screen::smtp::keyword::Keyword;
 use crate::screen::test_set::{PerTest, Test, TestSet};
 
@@ -20,12 +19,6 @@ const SWITCHES: [(Test, &str); 3] = [
     (Test::NonSmtpCommand, "postscreen_non_smtp_command_enable"),
     (Test::BareNewline, "postscreen_bare_newline_enable"),
 ];
-
-const FORBIDDEN_COMMANDS: &str = "postscreen_forbidden_commands";
-
-/// The one table in main.cf: `postscreen_forbidden_commands` that is understood without
-/// regular expressions, because it is in the default value.
-const NO_LETTER_FIRST: &str = "regexp:{{/^[^A-Z]/ Bogus}}";
 
 /// Makes the policy.
 pub fn policy(reader: &mut Reader<'_>, actions: Actions, settings: &Settings) -> Policy {
@@ -65,7 +58,7 @@ pub fn policy(reader: &mut Reader<'_>, actions: Actions, settings: &Settings) ->
         greet_wait: reader.stressed_time("postscreen_greet_wait"),
         command_time_limit: reader.stressed_time("postscreen_command_time_limit"),
         line_length_limit: reader.count("line_length_limit"),
-        engine: engine(reader, settings),
+        engine: engine(settings),
         limits: Limits {
             per_client: Some(reader.count("postscreen_client_connection_count_limit"))
                 .filter(|limit| *limit > 0),
@@ -80,7 +73,7 @@ pub fn policy(reader: &mut Reader<'_>, actions: Actions, settings: &Settings) ->
     }
 }
 
-fn engine(reader: &mut Reader<'_>, settings: &Settings) -> EngineRules {
+fn engine(settings: &Settings) -> EngineRules {
     let wanted = &settings.engine;
     let announced = |keyword: &Keyword| match keyword {
         Keyword::Vrfy => !wanted.vrfy_keyword_disabled,
@@ -100,7 +93,7 @@ fn engine(reader: &mut Reader<'_>, settings: &Settings) -> EngineRules {
         vocabulary,
         message_size_limit: wanted.message_size_limit,
         smtputf8: settings.smtputf8,
-        forbidden: forbidden(reader, &wanted.forbidden_commands),
+        command_filter: wanted.command_filter.clone(),
         address_format: wanted.address_format,
         old_starttls_syntax: is_before(3, 8),
     }
@@ -111,38 +104,6 @@ fn footers(wanted: &Engine) -> Footers {
         general: wanted.reject_footer.as_deref().map(Into::into),
         by_reply: split_list(&wanted.reject_footer_maps).next().is_some(),
         filter: Filter::parse(&wanted.expansion_filter),
-    }
-}
-
-/// main.cf: `postscreen_forbidden_commands`, without the tables and files that cannot be
-/// asked yet.
-fn forbidden(reader: &mut Reader<'_>, text: &str) -> Vec<Forbidden> {
-    let mut warnings = Vec::new();
-    let items = split_before_comment(FORBIDDEN_COMMANDS, text, &mut warnings);
-    for warning in warnings {
-        reader.warn(warning.text);
-    }
-    let mut list = Vec::new();
-    for item in items {
-        let name = item.trim_start_matches('!');
-        if name.is_empty() {
-            reader.fatal(format!("{FORBIDDEN_COMMANDS}: no pattern after '!'"));
-        }
-        let except = (item.len() - name.len()) % 2 == 1;
-        list.extend(pattern(name).map(|pattern| Forbidden { pattern, except }));
-    }
-    list
-}
-
-/// One item without its exclamation marks; `None` for a table or file.
-fn pattern(item: &str) -> Option<Pattern> {
-    let is_table = item.contains(':') && !item.starts_with('[');
-    if item == NO_LETTER_FIRST {
-        Some(Pattern::NoLetterFirst)
-    } else if is_table || item.starts_with('/') {
-        None
-    } else {
-        Some(Pattern::Word(item.to_owned()))
     }
 }
 
@@ -160,20 +121,12 @@ pub fn not_acted_on(
         TlsLevel::May => enabled.any_deep(),
         TlsLevel::Encrypt => true,
     };
-    // What is wrong with the list has been said.
-    let items =
-        split_before_comment(FORBIDDEN_COMMANDS, &engine.forbidden_commands, &mut Vec::new());
-    let is_table = |item: &&str| pattern(item.trim_start_matches('!')).is_none();
-    let in_vain = [
-        (tls_missed, tls_parameter(reader)),
-        (engine.command_filter.is_some(), "postscreen_command_filter"),
-        (items.iter().any(is_table), FORBIDDEN_COMMANDS),
-    ];
-    messages.extend(in_vain.into_iter().filter(|(set, _)| *set).map(|(_, name)| {
-        Message::warning(format!(
+    if tls_missed {
+        let name = tls_parameter(reader);
+        messages.push(Message::warning(format!(
             "{name} is set, but this version of Gatepost does not act on it yet"
-        ))
-    }));
+        )));
+    }
     messages
 }
 

@@ -8,7 +8,6 @@ use crate::screen::expand::CompatibilityLevel;
 use crate::screen::footer::Filter;
 use crate::screen::policy::{AddressFormat, Limits, Stressed, Wording};
 use crate::screen::smtp::discard::{Discarded, Vocabulary};
-use crate::screen::smtp::forbidden::{Forbidden, Pattern};
 use crate::screen::smtp::keyword::Keyword;
 use crate::screen::test_set::{Action, Test, TestSet};
 
@@ -237,10 +236,7 @@ fn values_that_only_get_a_warning() {
     let filter = run("postscreen_command_filter = foo", None, "3.11.6").unwrap();
     assert_eq!(
         texts(&filter.messages),
-        [
-            "error: open dictionary: expecting \"type:name\" form instead of \"foo\"",
-            "warning: postscreen_command_filter is set, but this version of Gatepost does not act on it yet"
-        ]
+        ["error: open dictionary: expecting \"type:name\" form instead of \"foo\""]
     );
 }
 
@@ -259,25 +255,13 @@ fn actions_and_tls() {
 fn what_is_not_acted_on_yet() {
     let Loaded { settings, policy, messages } = loaded(
         "postscreen_dnsbl_sites = bl.test*2\npostscreen_pipelining_enable = yes\n\
-         postscreen_bare_newline_enable = yes\nsmtpd_tls_security_level = may\n\
-         postscreen_command_filter = regexp:x\n\
-         postscreen_forbidden_commands = BAD !worse regexp:/x",
+         postscreen_bare_newline_enable = yes\nsmtpd_tls_security_level = may",
     );
     let enabled: TestSet =
         [Test::Pregreet, Test::Dnsbl, Test::Pipelining, Test::BareNewline].into_iter().collect();
     assert_eq!(policy.enabled, enabled);
     assert_eq!(settings.dnsbl.sites.len(), 1);
-    let item = |word: &str, except| {
-        let pattern = Pattern::Word(word.into());
-        Forbidden { pattern, except }
-    };
-    assert_eq!(policy.engine.forbidden, [item("BAD", false), item("worse", true)]);
-    let expected = [
-        "postscreen_tls_security_level",
-        "postscreen_command_filter",
-        "postscreen_forbidden_commands",
-    ]
-    .map(|name| {
+    let expected = ["postscreen_tls_security_level"].map(|name| {
         format!("warning: {name} is set, but this version of Gatepost does not act on it yet")
     });
     assert_eq!(texts(&messages), expected);
@@ -293,8 +277,7 @@ fn engine_rules() {
     let rules = policy.engine;
     assert_eq!(rules.announced, Keyword::ALL);
     assert_eq!(rules.discarded, Discarded::NOTHING);
-    assert_eq!(rules.forbidden.len(), 4);
-    assert_eq!(rules.forbidden[3].pattern, Pattern::NoLetterFirst);
+    assert_eq!(rules.command_filter, None);
     assert_eq!((rules.command_count_limit, rules.message_size_limit), (20, 10_240_000));
     assert!(rules.old_starttls_syntax);
     let rules = loaded(
@@ -319,8 +302,8 @@ fn engine_rules() {
     assert_eq!(newer.policy.engine.discarded, words);
     assert!(rules.vrfy_disabled && rules.helo_required && !rules.smtputf8);
     assert!(!run("", None, "3.8.0").unwrap().policy.engine.old_starttls_syntax);
-    let fatal = run("postscreen_forbidden_commands = a, !", None, "3.7.11").unwrap_err();
-    assert_eq!(fatal.reason(), "postscreen_forbidden_commands: no pattern after '!'");
+    let filter = loaded("postscreen_command_filter = regexp:/x").policy.engine.command_filter;
+    assert_eq!(filter.as_deref(), Some("regexp:/x"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::cache::Cache;
 use crate::postfix::screen_tables::ScreenTables;
-use crate::screen::event::{Access, Cached, Lookups};
+use crate::screen::event::{Access, Cached, Filtered, Lookups};
 use crate::screen::logline::Message;
 use crate::screen::test_set::UnixTime;
 use crate::sys::{self, LocalTime};
@@ -41,6 +41,14 @@ impl Lookups for Sources {
 
     fn footer(&mut self, reply: &str, messages: &mut Vec<Message>) -> Option<String> {
         self.tables.footer(reply, messages)
+    }
+
+    fn command_filter(&mut self, line: &[u8], messages: &mut Vec<Message>) -> Filtered {
+        self.tables.command_filter(line, messages)
+    }
+
+    fn forbidden(&mut self, word: &[u8], messages: &mut Vec<Message>) -> bool {
+        self.tables.forbidden(word, messages)
     }
 
     fn local_time(&mut self, time: UnixTime) -> String {

@@ -1,18 +1,18 @@
-//! The lists and tables that judge addresses, as one thing: what the daemon opens before
-//! it jails itself and asks afterwards.
+//! The lists and tables that judge addresses and commands, as one thing: what the daemon
+//! opens before it jails itself and asks afterwards.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::access_list::AccessList;
-
 use super::address_list::AddressList;
+use super::command_list::{CommandList, Letters};
 use super::map_list::MapList;
 use super::match_list::Membership;
 use super::message::Message;
 use super::mynetworks::Mynetworks;
 use super::table::{Answer, FileSource, JailedFiles, OpenOptions, TableId, Tables, address_text};
-use crate::screen::event::Access;
+use crate::screen::event::{Access, Filtered};
 
 /// The names that messages use.
 const ACCESS_LIST: &str = "postscreen_access_list";
@@ -20,6 +20,7 @@ const ALLOWLIST_INTERFACES: &str = "postscreen_allowlist_interfaces";
 const DISCARD_MAPS: &str = "postscreen_discard_ehlo_keyword_address_maps";
 /// Postfix's messages name smtpd(8)'s parameter.
 const FOOTER_MAPS: &str = "smtpd_reject_footer_maps";
+const FORBIDDEN_COMMANDS: &str = "postscreen_forbidden_commands";
 
 /// The parameters, as text after macro expansion.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -39,6 +40,12 @@ pub struct ScreenTableSettings {
     pub reject_footer_maps: String,
     /// main.cf: `postscreen_dnsbl_reply_map`, one table.
     pub dnsbl_reply_map: Option<String>,
+    /// main.cf: `postscreen_command_filter`, one table.
+    pub command_filter: Option<String>,
+    /// main.cf: `postscreen_forbidden_commands`.
+    pub forbidden_commands: String,
+    /// main.cf: `smtputf8_enable`: what clients say is UTF-8.
+    pub smtputf8: bool,
     /// main.cf: `daemon_table_open_error_is_fatal`.
     pub table_errors_are_fatal: bool,
 }
@@ -58,6 +65,8 @@ pub struct ScreenTables {
     discards: MapList,
     footers: MapList,
     dnsbl_reply_map: Option<TableId>,
+    command_filter: Option<TableId>,
+    forbidden_commands: CommandList,
 }
 
 impl ScreenTables {
@@ -122,6 +131,21 @@ impl ScreenTables {
             ),
             None => None,
         };
+        let forbidden_commands = CommandList::parse(
+            FORBIDDEN_COMMANDS,
+            &settings.forbidden_commands,
+            if settings.smtputf8 { Letters::Unicode } else { Letters::Ascii },
+            &mut tables,
+            files,
+            messages,
+        )
+        .map_err(|error| error.to_string())?;
+        let command_filter = settings
+            .command_filter
+            .as_ref()
+            .map(|table| tables.open(table, OpenOptions::COMMANDS, files, messages))
+            .transpose()
+            .map_err(|error| error.to_string())?;
         Ok(ScreenTables {
             tables,
             access,
@@ -130,6 +154,8 @@ impl ScreenTables {
             discards,
             footers,
             dnsbl_reply_map,
+            command_filter,
+            forbidden_commands,
         })
     }
 
@@ -195,6 +221,23 @@ impl ScreenTables {
         }
     }
 
+    /// What the command filter makes of a line, which comes without the blanks before it.
+    /// Warnings are added to `messages`.
+    pub fn command_filter(&self, line: &[u8], messages: &mut Vec<Message>) -> Filtered {
+        let Some(table) = self.command_filter else { return Filtered::Unchanged };
+        match self.tables.lookup(table, line, messages) {
+            Answer::Found(by) => Filtered::Replaced(by.into()),
+            Answer::NotFound => Filtered::Unchanged,
+            Answer::Failed => Filtered::Failed,
+        }
+    }
+
+    /// Whether a command word is one of the forbidden commands. Not if there is trouble,
+    /// which is added to `messages`.
+    pub fn forbidden(&self, word: &[u8], messages: &mut Vec<Message>) -> bool {
+        self.forbidden_commands.has(&self.tables, word, messages)
+    }
+
     /// The tables, for the parameters that look things up in one table or a few.
     pub fn tables(&self) -> &Tables {
         &self.tables
@@ -209,7 +252,12 @@ impl ScreenTables {
     /// an order that stays the same while nothing is reloaded.
     pub fn watched(&self) -> Vec<PathBuf> {
         let mut paths = self.tables.watched();
-        for path in self.mynetworks.watched().into_iter().chain(self.allowlist_interfaces.watched())
+        for path in self
+            .mynetworks
+            .watched()
+            .into_iter()
+            .chain(self.allowlist_interfaces.watched())
+            .chain(self.forbidden_commands.watched())
         {
             if !paths.contains(&path) {
                 paths.push(path);
@@ -230,6 +278,7 @@ impl ScreenTables {
             &mut self.tables,
             &JailedFiles,
         ));
+        messages.extend(self.forbidden_commands.reload(path, text, &mut self.tables, &JailedFiles));
         messages
     }
 }
@@ -381,6 +430,47 @@ mod tests {
     }
 
     #[test]
+    fn commands() {
+        let settings = ScreenTableSettings {
+            command_filter: Some("regexp:/filter".into()),
+            forbidden_commands: "/words regexp:{{/^[^A-Z]/ x}} fail:y".into(),
+            smtputf8: true,
+            ..ScreenTableSettings::default()
+        };
+        let files = Files::new([("/filter", "/^HELP (.*)/ NOOP $1\n"), ("/words", "BAD\n")]);
+        let (mut tables, messages) = ScreenTables::open(&settings, &files).unwrap();
+        assert_eq!(messages, []);
+        assert_eq!(tables.watched(), [Path::new("/filter"), Path::new("/words")]);
+        let mut messages = Vec::new();
+        let replaced = |by: &str| Filtered::Replaced(by.into());
+        assert_eq!(tables.command_filter(b"help \xe9", &mut messages), replaced("NOOP ?"));
+        assert_eq!(tables.command_filter(b"NOOP", &mut messages), Filtered::Unchanged);
+        assert!(tables.forbidden(b"Bad", &mut messages));
+        assert!(tables.forbidden(b"1", &mut messages));
+        assert_eq!(messages, []);
+        assert!(!tables.forbidden(b"worse", &mut messages));
+        let warning = "postscreen_forbidden_commands: fail:y: table lookup problem";
+        assert_eq!(messages, [Message::warning(warning)]);
+
+        assert_eq!(tables.reload(Path::new("/words"), b"worse\n"), []);
+        assert_eq!(tables.reload(Path::new("/filter"), b"/x/ y\n"), []);
+        assert!(tables.forbidden(b"worse", &mut messages));
+        assert_eq!(tables.command_filter(b"x", &mut messages), replaced("y"));
+
+        let without = ScreenTables::open(&ScreenTableSettings::default(), &files).unwrap().0;
+        assert_eq!(without.command_filter(b"HELP x", &mut messages), Filtered::Unchanged);
+        assert!(!without.forbidden(b"worse", &mut messages));
+        let filter = Some("foo:x".into());
+        let failing = ScreenTableSettings { command_filter: filter, ..settings };
+        let (failing, opening) = ScreenTables::open(&failing, &files).unwrap();
+        assert_eq!(opening, [Message::error("unsupported dictionary type: foo")]);
+        let mut messages = Vec::new();
+        assert_eq!(failing.command_filter(b"x", &mut messages), Filtered::Failed);
+        let warning = "foo:x is unavailable. unsupported dictionary type: foo";
+        assert_eq!(messages, [Message::warning(warning)]);
+    }
+
+    #[test]
     fn fatal_message_comes_last() {
         let open = |settings| ScreenTables::open(&settings, &Files::new([])).unwrap_err();
         assert_eq!(
@@ -397,6 +487,12 @@ mod tests {
             open(settings("", "!", "")),
             [Message::fatal("postscreen_access_list: no pattern after '!'")]
         );
+        let bad = "postscreen_forbidden_commands: no pattern after '!'";
+        let commands = |forbidden_commands: &str| ScreenTableSettings {
+            forbidden_commands: forbidden_commands.into(),
+            ..ScreenTableSettings::default()
+        };
+        assert_eq!(open(commands("a, !")), [Message::fatal(bad)]);
         let strict =
             ScreenTableSettings { table_errors_are_fatal: true, ..settings("foo:x", "", "") };
         assert_eq!(open(strict), [Message::fatal("unsupported dictionary type: foo")]);

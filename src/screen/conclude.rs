@@ -199,7 +199,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::screen::event::{Access, Cached, Input, Lookups, Now};
+    use crate::screen::event::{Access, Cached, Filtered, Input, Lookups, Now};
     use crate::screen::logline::Message;
     use crate::screen::test_set::UnixTime;
     use crate::screen::testing::policy;
@@ -230,6 +230,14 @@ mod tests {
 
         fn local_time(&mut self, _: UnixTime) -> String {
             String::new()
+        }
+
+        fn command_filter(&mut self, _: &[u8], _: &mut Vec<Message>) -> Filtered {
+            Filtered::Unchanged
+        }
+
+        fn forbidden(&mut self, _: &[u8], _: &mut Vec<Message>) -> bool {
+            false
         }
     }
 

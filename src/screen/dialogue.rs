@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::conclude;
-use super::event::{Output, Watch};
+use super::event::{Filtered, Output, Watch};
 use super::logline::LogLine;
 use super::policy::{AddressFormat, Policy};
 use super::reply::Reply;
@@ -13,8 +13,10 @@ use super::smtp::address;
 use super::smtp::command::{LastCommand, Verb};
 use super::smtp::discard::Discarded;
 use super::smtp::engine::{Engine, Envelope, Note};
+use super::smtp::forbidden::{Suspicion, suspicion};
 use super::smtp::line::Piece;
-use super::smtp::offence;
+use super::smtp::offence::{self, Offence};
+use super::test_set::Test;
 use super::verdict::{self, AfterOffence, Outcome};
 
 /// The engine takes over a client that must not be handed off, or has a deep test ahead.
@@ -106,10 +108,18 @@ fn converse(
             }
             Piece::Line => course = Course::GoesOn,
         }
-        if let Some(reply) = judge(policy, turn, session, input) {
+        if let Some(reply) = judge(policy, turn, session, &offence::OF_LINES, input) {
+            return Course::Ends(reply);
+        }
+        filter(policy, turn, session);
+        if let Some(reply) = judge(policy, turn, session, &offence::OF_COMMANDS, input) {
             return Course::Ends(reply);
         }
         let Phase::AfterHandshake(engine) = &mut session.phase else { return course };
+        if engine.command().verb == Some(Verb::Rcpt) {
+            let now = turn.now.wall;
+            session.outcomes = verdict::after_recipient(policy, &session.outcomes, now);
+        }
         let mut answer = engine.answer(&policy.engine, session.refusal);
         if let Reply::Ehlo(usual) = answer.reply {
             answer.reply = engine.discard(keep_back(policy, turn, session.client, usual));
@@ -133,20 +143,41 @@ fn converse(
     }
 }
 
-/// Puts the line that was read to the deep tests; `unread` has arrived behind it. Returns the
+/// Lets main.cf: `postscreen_command_filter` change the line that was read.
+fn filter(policy: &Policy, turn: &mut Turn<'_>, session: &mut Session) {
+    let Some(table) = &policy.engine.command_filter else { return };
+    let Phase::AfterHandshake(engine) = &mut session.phase else { return };
+    let Some(key) = engine.filter_key(policy.engine.smtputf8) else { return };
+    let mut messages = Vec::new();
+    let filtered = turn.lookups.command_filter(key, &mut messages);
+    turn.log_messages(messages);
+    let line = offence::quote(engine.line().text());
+    match filtered {
+        Filtered::Unchanged => {}
+        Filtered::Replaced(by) => {
+            let by_bytes = offence::quote(by.as_bytes());
+            turn.log(LogLine::Replaced { client: session.client, line, by: by_bytes });
+            engine.replace(by);
+        }
+        Filtered::Failed => turn.log(LogLine::FilterFailed { table: table.as_str().into(), line }),
+    }
+}
+
+/// Puts the line that was read to some deep tests; `unread` has arrived behind it. Returns the
 /// last reply if the session ends here.
 fn judge(
     policy: &Policy,
     turn: &mut Turn<'_>,
     session: &mut Session,
+    tests: &[Test],
     unread: &[u8],
 ) -> Option<Reply> {
     let Phase::AfterHandshake(engine) = &session.phase else { return None };
-    for test in offence::ORDER {
+    for test in tests.iter().copied() {
         if !session.outcomes[test].may_fail() {
             continue;
         }
-        let Some(offence) = engine.offence(test, unread, &policy.engine) else { continue };
+        let Some(offence) = find_offence(test, policy, turn, engine, unread) else { continue };
         turn.log(LogLine::Offence(session.client, offence));
         match verdict::after_offence(policy, test, turn.now.wall) {
             AfterOffence::Drop(reply) => {
@@ -160,10 +191,37 @@ fn judge(
             AfterOffence::Ignore(outcome) => session.outcomes[test] = outcome,
         }
     }
-    if engine.names_recipient() {
-        session.outcomes = verdict::after_recipient(policy, &session.outcomes, turn.now.wall);
-    }
     None
+}
+
+fn find_offence(
+    test: Test,
+    policy: &Policy,
+    turn: &mut Turn<'_>,
+    engine: &Engine,
+    unread: &[u8],
+) -> Option<Offence> {
+    match test {
+        Test::BareNewline => offence::of_line(engine.line()),
+        Test::NonSmtpCommand => {
+            let command = engine.command();
+            let is_non_smtp = match suspicion(&command, policy.engine.smtputf8) {
+                Suspicion::None => false,
+                Suspicion::Certain => true,
+                Suspicion::Word(word) => is_forbidden(turn, word),
+            };
+            is_non_smtp.then(|| offence::of_word(&command, engine.last()))
+        }
+        Test::Pipelining => offence::of_haste(&engine.command(), unread),
+        Test::Pregreet | Test::Dnsbl => None,
+    }
+}
+
+fn is_forbidden(turn: &mut Turn<'_>, word: &[u8]) -> bool {
+    let mut messages = Vec::new();
+    let forbidden = turn.lookups.forbidden(word, &mut messages);
+    turn.log_messages(messages);
+    forbidden
 }
 
 /// The keywords to keep from a client that says EHLO; `usual` are those for everybody.

@@ -173,6 +173,17 @@ pub enum Cached {
     Failed(String),
 }
 
+/// What main.cf: `postscreen_command_filter` makes of a line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Filtered {
+    /// Nothing.
+    Unchanged,
+    /// This, in its place.
+    Replaced(Box<str>),
+    /// The table cannot tell. The line stays as it is.
+    Failed,
+}
+
 /// The questions that the core asks while it handles an input. Each takes a list for
 /// messages that the look-up gave rise to.
 pub trait Lookups {
@@ -197,4 +208,12 @@ pub trait Lookups {
 
     /// A time in the server's time zone, in the form of strftime(3)'s `%b %d %H:%M:%S`.
     fn local_time(&mut self, time: UnixTime) -> String;
+
+    /// main.cf: `postscreen_command_filter`; the line without the blanks before it. Only
+    /// asked if the policy has a filter.
+    fn command_filter(&mut self, line: &[u8], messages: &mut Vec<Message>) -> Filtered;
+
+    /// main.cf: `postscreen_forbidden_commands`: is this command word on the list? Not if
+    /// there is trouble.
+    fn forbidden(&mut self, word: &[u8], messages: &mut Vec<Message>) -> bool;
 }

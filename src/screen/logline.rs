@@ -122,6 +122,22 @@ pub enum LogLine {
     Offence(SocketAddr, Offence),
     /// EHLO keywords are kept from the client, others than from everybody.
     Discarding(SocketAddr, Discarded, Vocabulary),
+    /// The command filter has put something else in the place of a line.
+    Replaced {
+        /// Who.
+        client: SocketAddr,
+        /// The line, or the first [`QUOTE_LIMIT`] bytes of it.
+        line: Box<[u8]>,
+        /// What counts instead, likewise.
+        by: Box<[u8]>,
+    },
+    /// The command filter cannot tell what to do about a line.
+    FilterFailed {
+        /// main.cf: `postscreen_command_filter`.
+        table: Box<str>,
+        /// The line, or the first [`QUOTE_LIMIT`] bytes of it.
+        line: Box<[u8]>,
+    },
     /// A recipient is refused.
     RejectRcpt {
         /// Who.
@@ -201,7 +217,8 @@ impl LogLine {
             LogLine::Unidentified { .. }
             | LogLine::CannotConnect { .. }
             | LogLine::CannotPass { .. }
-            | LogLine::HandOffTimeout { .. } => Level::Warning,
+            | LogLine::HandOffTimeout { .. }
+            | LogLine::FilterFailed { .. } => Level::Warning,
             LogLine::Dnsbl(notice) => notice.level(),
             LogLine::Message(message) => message.level,
             LogLine::List(line) => line.level(),
@@ -220,6 +237,7 @@ impl LogLine {
             | LogLine::CommandCountLimit(..)
             | LogLine::Offence(..)
             | LogLine::Discarding(..)
+            | LogLine::Replaced { .. }
             | LogLine::RejectRcpt { .. }
             | LogLine::NoValidRcpt(..)
             | LogLine::TooManyConnections(_)
@@ -309,6 +327,13 @@ impl fmt::Display for LogLine {
                 client.port(),
                 keywords.listed(*vocabulary)
             ),
+            LogLine::Replaced { client, line, by } => {
+                let (client, line, by) = (End(client), Shown(line), Shown(by));
+                write!(f, "{client}: replacing command \"{line}\" with \"{by}\"")
+            }
+            LogLine::FilterFailed { table, line } => {
+                write!(f, "{table} lookup error for \"{}\"", Shown(line))
+            }
             LogLine::RejectRcpt { client, reply, envelope } => write!(
                 f,
                 "NOQUEUE: reject: RCPT from {}: {reply}; from=<{}>, to=<{}>, proto={}, helo=<{}>",

@@ -8,7 +8,6 @@ use super::dnsbl::lists::Lists;
 use super::dnsbl::score::TtlLimits;
 use super::footer::Footers;
 use super::smtp::discard::{Discarded, Vocabulary};
-use super::smtp::forbidden::Forbidden;
 use super::smtp::keyword::Keyword;
 use super::test_set::{Action, PerTest, TestSet};
 
@@ -109,8 +108,8 @@ pub struct EngineRules {
     pub message_size_limit: u64,
     /// main.cf: `smtputf8_enable`: a command word has to be UTF-8.
     pub smtputf8: bool,
-    /// main.cf: `postscreen_forbidden_commands`; the first item that matches decides.
-    pub forbidden: Vec<Forbidden>,
+    /// main.cf: `postscreen_command_filter`, as messages name it; `None` without.
+    pub command_filter: Option<String>,
     /// main.cf: `info_log_address_format`.
     pub address_format: AddressFormat,
     /// The wording of Postfix 3.7 about STARTTLS with an argument, which speaks of EHLO.

@@ -10,7 +10,6 @@ use super::policy::{
     AddressFormat, DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, Wording,
 };
 use super::smtp::discard::{Discarded, Vocabulary};
-use super::smtp::forbidden::{Forbidden, Pattern};
 use super::smtp::keyword::Keyword;
 use super::test_set::{Action, PerTest, Test, TestSet};
 
@@ -60,7 +59,7 @@ pub fn policy() -> Policy {
             vocabulary: Vocabulary::Before311,
             message_size_limit: 10_240_000,
             smtputf8: true,
-            forbidden: forbidden(),
+            command_filter: None,
             address_format: AddressFormat::External,
             old_starttls_syntax: true,
         },
@@ -71,11 +70,4 @@ pub fn policy() -> Policy {
         delay_resolution: 2,
         smtpd_service: "smtpd".into(),
     }
-}
-
-/// `CONNECT GET POST regexp:{{/^[^A-Z]/ Bogus}}`
-fn forbidden() -> Vec<Forbidden> {
-    let words = ["CONNECT", "GET", "POST"].map(|word| Pattern::Word(word.into()));
-    let patterns = words.into_iter().chain([Pattern::NoLetterFirst]);
-    patterns.map(|pattern| Forbidden { pattern, except: false }).collect()
 }

@@ -298,7 +298,7 @@ fn find_owner(settings: &Settings) -> Result<Owner, StartError> {
 
 /// Reads the lists and tables, as root.
 fn open_tables(settings: &Settings) -> Result<ScreenTables, StartError> {
-    let access = &settings.access;
+    let (access, engine) = (&settings.access, &settings.engine);
     let computed = |style| {
         let interfaces = mynetworks::interface_addresses()
             .map_err(|error| StartError::Text(format!("getifaddrs: {error}")))?;
@@ -335,6 +335,10 @@ fn open_tables(settings: &Settings) -> Result<ScreenTables, StartError> {
             .reply_map
             .clone()
             .filter(|_| !settings.dnsbl.sites.is_empty()),
+        // Postfix 3.11 and newer go on without a table that has no type.
+        command_filter: engine.command_filter.clone().filter(|table| table.contains(':')),
+        forbidden_commands: engine.forbidden_commands.clone(),
+        smtputf8: settings.smtputf8,
         table_errors_are_fatal: settings.table_open_error_is_fatal,
     };
     let (tables, messages) = match ScreenTables::open(&wanted, &DiskFiles) {

@@ -52,6 +52,7 @@ pub fn policy(rng: &mut Rng) -> Policy {
             helo_required: rng.chance(20),
             smtputf8: rng.chance(80),
             discarded: keywords::draw(rng),
+            command_filter: rng.chance(40).then(|| "regexp:/filter".to_owned()),
             ..stock.engine
         },
         limits: Limits {

@@ -1,13 +1,14 @@
 //! The laws for the built-in engine: one reply for each line, and what the deep tests make
 //! of them.
 
-use gatepost::screen::event::Now;
+use gatepost::screen::event::{Filtered, Now};
 use gatepost::screen::reply::Reply;
+use gatepost::screen::smtp::command::Verb;
 use gatepost::screen::test_set::{Action, Test};
 
 use crate::laws::Laws;
 use crate::seen::{Seen, Word};
-use crate::witness::{Expected, Fate, Witness, ensure};
+use crate::witness::{Answers, Expected, Fate, Witness, ensure};
 
 impl Laws {
     /// The client has said something. What the engine replies is not our concern, but that
@@ -18,6 +19,7 @@ impl Laws {
         expected: &mut Expected,
         now: Now,
         data: &[u8],
+        answers: &Answers,
         seen: &Seen,
     ) -> Result<(), String> {
         let own = |word: &&Word| {
@@ -27,6 +29,8 @@ impl Laws {
                     | Word::CountLimit
                     | Word::Offence(_)
                     | Word::Discarding
+                    | Word::Replaced
+                    | Word::FilterFailed
                     | Word::RejectRcpt
                     | Word::NoValidRcpt
             )
@@ -37,12 +41,14 @@ impl Laws {
         ensure(!seen.replies.iter().any(begins), || "greeted twice".into())?;
 
         let lines = self.lines_with_replies(witness, data, &words, seen)?;
+        let commands = self.filtered(&lines, answers, seen)?;
+        self.forbidden(witness, &commands, answers, &words)?;
         for word in &words {
             if let Word::Offence(test) = word {
                 self.offence(witness, *test, now)?;
             }
         }
-        if lines.iter().any(|line| is(b"RCPT", line)) {
+        if commands.iter().any(|command| is(b"RCPT", command)) {
             for test in Test::ALL.into_iter().filter(|test| !test.is_early()) {
                 if witness.fates[test] == Fate::Pending {
                     self.tally.add("passed at RCPT");
@@ -52,7 +58,7 @@ impl Laws {
         }
         expected.words.extend(words);
         // A line that is too long has a reply, but is none.
-        let lines = lines.iter().map(Vec::as_slice).chain([&b""[..]]);
+        let lines = commands.iter().map(Vec::as_slice).chain([&b""[..]]);
         let ends: Vec<bool> =
             seen.replies.iter().zip(lines).map(|(reply, line)| ends(*reply, line)).collect();
         let last = ends.split_last();
@@ -93,6 +99,81 @@ impl Laws {
         ensure(lines.iter().all(|line| line.len() <= limit), || "a line too long".into())?;
         ensure(seen.closed || witness.line.len() <= limit, || "too much in the buffer".into())?;
         Ok(lines)
+    }
+
+    /// What counts as said: each line goes through the command filter, if there is one. A line
+    /// that is dropped for its newline does not, and counts for nothing.
+    fn filtered(
+        &mut self,
+        lines: &[Vec<u8>],
+        answers: &Answers,
+        seen: &Seen,
+    ) -> Result<Vec<Vec<u8>>, String> {
+        let mut commands: Vec<Vec<u8>> = lines.iter().map(|line| text(line).to_vec()).collect();
+        let dropped = self.policy.actions.bare_newline == Action::Drop
+            && seen.words.contains(&Word::Offence(Test::BareNewline));
+        if let Some(last) = commands.last_mut().filter(|_| dropped) {
+            last.clear();
+        }
+        let subject = commands.len() - usize::from(dropped);
+        let (mut told, mut replaced, mut failed) = (answers.filtered.iter(), 0, 0);
+        for command in commands.iter_mut().take(subject) {
+            let asks = self.policy.engine.command_filter.is_some()
+                && (!self.policy.engine.smtputf8 || str::from_utf8(command).is_ok());
+            if !asks {
+                continue;
+            }
+            let (key, answer) = told.next().ok_or("the filter was not asked")?;
+            let blanks = command.iter().take_while(|byte| b" \t".contains(byte)).count();
+            ensure(*key == command[blanks..], || format!("asked about {key:?}: {command:?}"))?;
+            match answer {
+                Filtered::Unchanged => {}
+                Filtered::Failed => failed += 1,
+                Filtered::Replaced(by) => {
+                    replaced += 1;
+                    *command = by.as_bytes().to_vec();
+                    if is(b"RCPT", command) {
+                        self.tally.add("recipient by filter");
+                    }
+                }
+            }
+        }
+        let rest = told.count();
+        ensure(rest == 0, || format!("the filter was asked {rest} times too often"))?;
+        let count = |wanted| seen.words.iter().filter(|word| **word == wanted).count();
+        let logged = (count(Word::Replaced), count(Word::FilterFailed));
+        ensure(logged == (replaced, failed), || format!("{logged:?} logged of the filter"))?;
+        Ok(commands)
+    }
+
+    /// The list of forbidden commands is asked about unknown words, and only by a test that
+    /// can still fail; and what it says counts.
+    fn forbidden(
+        &mut self,
+        witness: &Witness,
+        commands: &[Vec<u8>],
+        answers: &Answers,
+        words: &[Word],
+    ) -> Result<(), String> {
+        let open = matches!(witness.fates.non_smtp_command, Fate::Pending | Fate::Passed(_));
+        ensure(open || answers.forbidden.is_empty(), || "asked in vain".into())?;
+        let mut said = commands.iter().map(|command| word(command));
+        for (asked, _) in &answers.forbidden {
+            ensure(said.any(|word| word == *asked), || format!("{asked:?} was not said"))?;
+            let known = Verb::of(asked).is_some();
+            ensure(!known, || format!("{asked:?} is known"))?;
+        }
+        let offended = words.contains(&Word::Offence(Test::NonSmtpCommand));
+        let on_list = answers.forbidden.iter().any(|(_, forbidden)| *forbidden);
+        if on_list {
+            self.tally.add("forbidden");
+        }
+        ensure(offended || !on_list, || "a forbidden word gave no offence".into())?;
+        let odd = |command: &Vec<u8>| {
+            let word = word(command);
+            word.contains(&b':') || str::from_utf8(word).is_err()
+        };
+        ensure(!offended || on_list || commands.iter().any(odd), || "offence for nothing".into())
     }
 
     /// A deep test has taken offence, which it does at most once.
@@ -136,9 +217,18 @@ fn ends(reply: Reply, line: &[u8]) -> bool {
     ) || (reply == Reply::NotImplemented && is(b"BDAT", line))
 }
 
-/// Whether a line has this command.
+/// A line without its end, and without what follows a NUL.
+fn text(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    line.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+fn word(command: &[u8]) -> &[u8] {
+    command.split(|byte| *byte == b' ').find(|word| !word.is_empty()).unwrap_or_default()
+}
+
+/// Whether this is what a command line asks for.
 fn is(command: &[u8], line: &[u8]) -> bool {
-    let text = line.split(|byte| b"\0\r\n".contains(byte)).next().unwrap_or_default();
-    let mut words = text.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
-    words.next().is_some_and(|word| word.eq_ignore_ascii_case(command))
+    word(line).eq_ignore_ascii_case(command)
 }

@@ -100,6 +100,10 @@ impl Laws {
         if !matches!(input, Input::Connected { .. }) {
             ensure(answers.questions == 0, || "only a new client gives rise to questions".into())?;
         }
+        if !matches!(input, Input::Received { .. }) {
+            let none = answers.filtered.is_empty() && answers.forbidden.is_empty();
+            ensure(none, || "only what is said gives rise to questions about it".into())?;
+        }
         self.limits()
     }
 
@@ -148,7 +152,7 @@ impl Laws {
                 self.end_here(&witness, &mut expected);
             }
             (Place::Engine, Input::Received { data, .. }) => {
-                self.received(&mut witness, &mut expected, now, data, &seen)?;
+                self.received(&mut witness, &mut expected, now, data, answers, &seen)?;
             }
             (Place::HandingOff, Input::HandOff { result, .. }) => {
                 self.hand_off_result(&mut witness, &mut expected, now, *result);

@@ -40,7 +40,7 @@ const SEEDS: u64 = 40;
 const CLIENTS: usize = 1500;
 
 /// What has to happen somewhere in the fixed seeds, or else they prove too little.
-const WANTED: [&str; 57] = [
+const WANTED: [&str; 61] = [
     "allowlisted",
     "answer for nobody",
     "back",
@@ -58,6 +58,8 @@ const WANTED: [&str; 57] = [
     "dnsbl rank",
     "disconnect",
     "entering stress",
+    "filter failed",
+    "forbidden",
     "hand-off timeout",
     "handed off",
     "excused",
@@ -86,6 +88,8 @@ const WANTED: [&str; 57] = [
     "put aside",
     "recommended",
     "reject RCPT",
+    "recipient by filter",
+    "replaced",
     "rides along",
     "screening ports busy",
     "score",

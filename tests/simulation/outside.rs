@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use gatepost::screen::event::{Access, Cached, HandOffResult, Lookups};
+use gatepost::screen::event::{Access, Cached, Filtered, HandOffResult, Lookups};
 use gatepost::screen::logline::Message;
 use gatepost::screen::test_set::{CacheRecord, UnixTime};
 
@@ -89,4 +89,39 @@ impl Lookups for Outside {
     fn local_time(&mut self, time: UnixTime) -> String {
         footers::told(time)
     }
+
+    fn command_filter(&mut self, line: &[u8], messages: &mut Vec<Message>) -> Filtered {
+        let filtered = filtered(line);
+        if filtered == Filtered::Failed {
+            messages.push(Message::warning("filter: disk I/O error"));
+        }
+        self.answers.filtered.push((line.to_vec(), filtered.clone()));
+        filtered
+    }
+
+    fn forbidden(&mut self, word: &[u8], _: &mut Vec<Message>) -> bool {
+        let forbidden = forbidden(word);
+        self.answers.forbidden.push((word.to_vec(), forbidden));
+        forbidden
+    }
+}
+
+/// A command filter: some commands become others, and some break it.
+pub fn filtered(line: &[u8]) -> Filtered {
+    let replaced = |by: &str| Filtered::Replaced(by.into());
+    match line.to_ascii_lowercase().as_slice() {
+        b"help" => replaced("NOOP"),
+        b"" => replaced("  rcpt to:<z@example.test>"),
+        b"vrfy x" => replaced("QUIT"),
+        b"etrn x" => replaced("get /"),
+        b"rcpt to" => replaced(""),
+        line if line.starts_with(b"starttls") => Filtered::Failed,
+        _ => Filtered::Unchanged,
+    }
+}
+
+/// `CONNECT GET POST regexp:{{/^[^A-Z]/ Bogus}}`
+pub fn forbidden(word: &[u8]) -> bool {
+    [&b"CONNECT"[..], b"GET", b"POST"].iter().any(|other| other.eq_ignore_ascii_case(word))
+        || word.first().is_some_and(|byte| !byte.is_ascii_alphabetic())
 }

@@ -36,6 +36,9 @@ pub enum Word {
     /// A deep test has failed.
     Offence(Test),
     Discarding,
+    /// The command filter has replaced a line.
+    Replaced,
+    FilterFailed,
     RejectRcpt,
     NoValidRcpt,
     CannotConnect,
@@ -70,6 +73,8 @@ impl Word {
             Word::Offence(Test::NonSmtpCommand) => "non-SMTP command",
             Word::Offence(_) => "bare newline",
             Word::Discarding => "discarding",
+            Word::Replaced => "replaced",
+            Word::FilterFailed => "filter failed",
             Word::RejectRcpt => "reject RCPT",
             Word::NoValidRcpt => "no valid RCPT",
             Word::CannotConnect => "cannot connect",
@@ -185,6 +190,8 @@ impl Seen {
                 (Word::Offence(test), *about)
             }
             LogLine::Discarding(about, ..) => (Word::Discarding, *about),
+            LogLine::Replaced { client: about, .. } => (Word::Replaced, *about),
+            LogLine::FilterFailed { .. } => (Word::FilterFailed, client),
             LogLine::RejectRcpt { client: about, .. } => (Word::RejectRcpt, *about),
             LogLine::NoValidRcpt(about, _) => (Word::NoValidRcpt, *about),
             LogLine::TooManyConnections(about) => (Word::TooManyConnections, *about),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use gatepost::screen::event::{Access, Cached, Input, Lookups, Now, Output};
+use gatepost::screen::event::{Access, Cached, Filtered, Input, Lookups, Now, Output};
 use gatepost::screen::logline::{LogLine, Message};
 use gatepost::screen::policy::Policy;
 use gatepost::screen::screener::Screener;
@@ -14,12 +14,13 @@ use gatepost::screen::test_set::{Action, Test, UnixTime};
 use crate::draw;
 use crate::footers;
 use crate::keywords;
+use crate::outside::{filtered, forbidden};
 use crate::rng::Rng;
 
 /// Everybody is new.
-struct Nothing;
+struct Newcomers;
 
-impl Lookups for Nothing {
+impl Lookups for Newcomers {
     fn access(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Access {
         Access::Undecided
     }
@@ -43,6 +44,14 @@ impl Lookups for Nothing {
     fn local_time(&mut self, time: UnixTime) -> String {
         footers::told(time)
     }
+
+    fn command_filter(&mut self, line: &[u8], _: &mut Vec<Message>) -> Filtered {
+        filtered(line)
+    }
+
+    fn forbidden(&mut self, word: &[u8], _: &mut Vec<Message>) -> bool {
+        forbidden(word)
+    }
 }
 
 /// What comes out of one session that says these pieces in the engine: log, replies and
@@ -58,7 +67,7 @@ fn session(policy: &Policy, pieces: &[&[u8]]) -> Vec<Output> {
             mono: base + Duration::from_secs(seconds),
             wall: UnixTime(1_800_000_000 + seconds),
         };
-        screener.handle(input, now, &mut Nothing, &mut seen);
+        screener.handle(input, now, &mut Newcomers, &mut seen);
         screener.check_invariants().unwrap();
     };
     feed(Input::Connected { session: id, client, server }, 0);

@@ -10,7 +10,6 @@ use gatepost::screen::policy::{
     AddressFormat, DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, Wording,
 };
 use gatepost::screen::smtp::discard::{Discarded, Vocabulary};
-use gatepost::screen::smtp::forbidden::{Forbidden, Pattern};
 use gatepost::screen::smtp::keyword::Keyword;
 use gatepost::screen::test_set::{Action, PerTest, Test, TestSet};
 
@@ -63,7 +62,7 @@ pub fn policy() -> Policy {
             vocabulary: Vocabulary::Before311,
             message_size_limit: 10_240_000,
             smtputf8: true,
-            forbidden: forbidden(),
+            command_filter: None,
             address_format: AddressFormat::External,
             old_starttls_syntax: true,
         },
@@ -80,11 +79,4 @@ pub fn policy() -> Policy {
 fn printable() -> Filter {
     let bytes: String = (' '..='~').collect();
     Filter::parse(&bytes.replace('\\', r"\\\t"))
-}
-
-/// `CONNECT GET POST regexp:{{/^[^A-Z]/ Bogus}}`
-fn forbidden() -> Vec<Forbidden> {
-    let words = ["CONNECT", "GET", "POST"].map(|word| Pattern::Word(word.into()));
-    let patterns = words.into_iter().chain([Pattern::NoLetterFirst]);
-    patterns.map(|pattern| Forbidden { pattern, except: false }).collect()
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use gatepost::screen::dnsbl::answer::Question;
-use gatepost::screen::event::{Access, Cached, Now, Watch};
+use gatepost::screen::event::{Access, Cached, Filtered, Now, Watch};
 use gatepost::screen::reply::Reply;
 use gatepost::screen::test_set::{CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
 
@@ -22,6 +22,10 @@ pub struct Answers {
     pub footers: usize,
     /// How often it asked for EHLO keywords.
     pub keywords: usize,
+    /// Lines and what the command filter made of them, in order.
+    pub filtered: Vec<(Vec<u8>, Filtered)>,
+    /// Command words and whether they are forbidden, in order.
+    pub forbidden: Vec<(Vec<u8>, bool)>,
 }
 
 /// Where a session is.

@@ -368,7 +368,6 @@ fn v47_v48_nul_8_bit_and_lone_cr() {
     );
 }
 
-/// Without the command filter of the recording.
 #[test]
 fn v49_settings_v50_chunks() {
     let set = |policy: &mut Policy| {
@@ -376,6 +375,7 @@ fn v49_settings_v50_chunks() {
         let engine = &mut policy.engine;
         (engine.helo_required, engine.vrfy_disabled) = (true, true);
         engine.discarded = Discarded::parse("dsn,etrn,chunking", Vocabulary::Before311);
+        engine.command_filter = Some("regexp:{{/^XFOO (.*)/ NOOP}}".into());
     };
     let announced: &[&str] = &["a 250-mx.example.test\r\n250-SIZE 10240000\r\n250-VRFY\r\n\
                                 250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 SMTPUTF8"];
@@ -388,9 +388,14 @@ fn v49_settings_v50_chunks() {
             (b"ETRN x\r\n", first),
             (b"EHLO c.example\r\n", announced),
             (b"VRFY x\r\n", &["a 502 5.5.1 VRFY command is disabled"]),
+            (b"XFOO hi there\r\n", &[OK]),
+            (b"  xfoo a\r\n", &[OK]),
             QUIT,
         ],
-        &[],
+        &[
+            "[203.0.113.1]:Pa: replacing command \"XFOO hi there\" with \"NOOP\"",
+            "[203.0.113.1]:Pa: replacing command \"  xfoo a\" with \"NOOP\"",
+        ],
     );
     let none: &[&str] = &["a 554 5.5.1 Error: no valid recipients", "a EOF"];
     dialogue(
@@ -525,6 +530,80 @@ fn v23_denylisted_enforce() {
             "DENYLISTED [203.0.113.1]:Pa",
             &REJECT_ERROR.replace("5.5.1 Protocol error", "5.3.2 Service currently unavailable"),
             DISCONNECTED,
+        ],
+    );
+}
+
+/// Not among the numbered recordings.
+#[test]
+fn command_filter_and_deep_tests() {
+    let filter = |rules: &'static str| {
+        move |policy: &mut Policy| {
+            deep(Action::Ignore)(policy);
+            policy.engine.command_filter = Some(rules.into());
+        }
+    };
+    let rules = "regexp:{{/^HELP/ NOOP}, {/^xfoo (.*)/ $1}, {/^bad/ GET /}, {/^get/ NOOP}, \
+                 {/^$/ NOOP}, {/^wide(.)/ NOOP $1}}";
+    let replacing = |line: &str, by: &str| {
+        format!("[203.0.113.1]:Pa: replacing command \"{line}\" with \"{by}\"")
+    };
+    // The newline is that of the line, everything else is that of the replacement.
+    dialogue(
+        "filter, haste",
+        filter(rules),
+        &[(b"HELP me\n", &[OK]), (b"help\r\nfoo\r\n", &[OK, UNKNOWN]), QUIT],
+        &[
+            "BARE NEWLINE from [203.0.113.1]:Pa after HELP me",
+            &replacing("HELP me", "NOOP"),
+            &replacing("help", "NOOP"),
+            "COMMAND PIPELINING from [203.0.113.1]:Pa after NOOP: foo\\r\\n",
+        ],
+    );
+    dialogue(
+        "filter, words",
+        filter(rules),
+        &[
+            (b"get /\r\n", &[OK]),
+            (b"bad x\r\n", &[UNKNOWN]),
+            (b"\r\n", &[OK]),
+            (b"xfoo \t RCPT TO:<x>\r\n", &[UNKNOWN]),
+            (b"\t HELP\xc3\xa9\r\n", &[OK]),
+            (b"wide\xc3\xa9\r\n", &[OK]),
+            (b"HELP\xff\r\n", &[UNKNOWN]),
+            (b"xfoo  RCPT TO:<x>\r\n", &["a 503 5.5.1 Error: need MAIL command"]),
+            QUIT,
+        ],
+        &[
+            &replacing("get /", "NOOP"),
+            &replacing("bad x", "GET /"),
+            "NON-SMTP COMMAND from [203.0.113.1]:Pa after NOOP: GET /",
+            &replacing("", "NOOP"),
+            &replacing("xfoo ? RCPT TO:<x>", "? RCPT TO:<x>"),
+            &replacing("? HELP\u{e9}", "NOOP"),
+            &replacing("wide\u{e9}", "NOOP ?"),
+            &replacing("xfoo  RCPT TO:<x>", " RCPT TO:<x>"),
+            PASS_NEW,
+        ],
+    );
+    let long = [b"xfoo HELP ".as_slice(), &[b'y'; 94], b"\xc3\xa9\xc3\xa9\r\n"].concat();
+    dialogue(
+        "filter, quotes",
+        filter(rules),
+        &[(long.leak(), &[UNKNOWN]), QUIT],
+        &[&replacing(
+            &format!("xfoo HELP {}", "y".repeat(90)),
+            &format!("HELP {}?", "y".repeat(94)),
+        )],
+    );
+    // Ours alone: postscreen's process ends here.
+    dialogue(
+        "filter, failure",
+        filter("fail:x"),
+        &[(b" NOOP\r\n", &[OK]), QUIT],
+        &[
+            "warning: fail:x lookup error for \" NOOP\"",
+            "warning: fail:x lookup error for \"QUIT\"",
         ],
     );
 }

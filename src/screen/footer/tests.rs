@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::*;
-use crate::screen::event::{Access, Cached};
+use crate::screen::event::{Access, Cached, Filtered};
 use crate::screen::test_set::UnixTime;
 use crate::screen::testing::policy;
 use crate::screen::verdict::Refusal;
@@ -198,6 +198,14 @@ impl Lookups for Table {
 
     fn local_time(&mut self, time: UnixTime) -> String {
         format!("time {}", time.0)
+    }
+
+    fn command_filter(&mut self, _: &[u8], _: &mut Vec<Message>) -> Filtered {
+        Filtered::Unchanged
+    }
+
+    fn forbidden(&mut self, _: &[u8], _: &mut Vec<Message>) -> bool {
+        false
     }
 }
 

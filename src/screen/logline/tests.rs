@@ -136,6 +136,18 @@ fn golden_texts() {
              to=<\"x??\"@d>, proto=ESMTP, helo=<münchen>",
         ),
         (
+            LogLine::Replaced {
+                client: six,
+                line: (*b"  h\xffLP \"\t\x07\\").into(),
+                by: "NOOP \u{e9}".as_bytes().into(),
+            },
+            "[2001:db8::1:0:0:6]:25: replacing command \"  h?LP \"??\\\" with \"NOOP \u{e9}\"",
+        ),
+        (
+            LogLine::FilterFailed { table: "fail:x".into(), line: (*b"NOOP\r").into() },
+            "fail:x lookup error for \"NOOP?\"",
+        ),
+        (
             LogLine::NoValidRcpt(client, LastCommand::Known(Verb::Bdat)),
             "BDAT without valid RCPT from [203.0.113.5]:4711",
         ),

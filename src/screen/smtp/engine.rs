@@ -6,11 +6,9 @@
 use super::command::{Command, LastCommand, Verb};
 use super::discard::Discarded;
 use super::keyword::Keyword;
-use super::line::{LineReader, Piece};
-use super::offence::{self, Offence};
+use super::line::{Line, LineReader, Piece};
 use crate::screen::policy::EngineRules;
 use crate::screen::reply::Reply;
-use crate::screen::test_set::Test;
 use crate::screen::verdict::Refusal;
 
 /// The state of one dialogue. All it keeps of what the client sent is bounded by main.cf:
@@ -18,6 +16,8 @@ use crate::screen::verdict::Refusal;
 #[derive(Debug, Default)]
 pub struct Engine {
     reader: LineReader,
+    /// What the command filter has put in the place of the line that was read.
+    replacement: Option<Box<str>>,
     talk: Talk,
     /// What every command but QUIT gets, if there is nothing to talk about.
     last_word: Option<Reply>,
@@ -108,19 +108,34 @@ impl Engine {
         Reply::Ehlo(keywords)
     }
 
-    /// Puts the line that was read to a deep test; `unread` has arrived behind it.
-    pub fn offence(&self, test: Test, unread: &[u8], rules: &EngineRules) -> Option<Offence> {
-        offence::find(test, self.reader.line(), self.talk.last, unread, rules)
+    /// The line that was read, as it was sent.
+    pub fn line(&self) -> Line<'_> {
+        self.reader.line()
     }
 
-    /// Whether the line that was read is a RCPT command, right or wrong.
-    pub fn names_recipient(&self) -> bool {
-        Command::parse(self.reader.line().text()).verb == Some(Verb::Rcpt)
+    /// What main.cf: `postscreen_command_filter` is asked about the line that was read: its
+    /// text without the blanks before it. Nothing, if it has to be UTF-8 (main.cf:
+    /// `smtputf8_enable`) and is not.
+    pub fn filter_key(&self, smtputf8: bool) -> Option<&[u8]> {
+        let text = self.reader.line().text();
+        let start = text.iter().position(|byte| !b" \t".contains(byte)).unwrap_or(text.len());
+        (!smtputf8 || str::from_utf8(text).is_ok()).then(|| text.get(start..).unwrap_or_default())
     }
 
-    /// Answers the line that was read.
+    /// Puts a text in the place of the line that was read, until it is answered.
+    pub fn replace(&mut self, text: Box<str>) {
+        self.replacement = Some(text);
+    }
+
+    /// The line that was read, or what has been put in its place.
+    pub fn command(&self) -> Command<'_> {
+        command(&self.reader, self.replacement.as_deref())
+    }
+
+    /// Answers the line that was read, or what has been put in its place.
     pub fn answer(&mut self, rules: &EngineRules, refusal: Option<Refusal>) -> Answer {
-        let command = Command::parse(self.reader.line().text());
+        let replacement = self.replacement.take();
+        let command = command(&self.reader, replacement.as_deref());
         let before = std::mem::replace(&mut self.talk.last, command.verb.into());
         self.talk.lines = self.talk.lines.saturating_add(1);
         match (command.verb, self.last_word) {
@@ -234,6 +249,10 @@ impl Talk {
             Reply::NoQueue
         }
     }
+}
+
+fn command<'a>(reader: &'a LineReader, replacement: Option<&'a str>) -> Command<'a> {
+    Command::parse(replacement.map_or_else(|| reader.line().text(), str::as_bytes))
 }
 
 fn vrfy(command: &Command<'_>, rules: &EngineRules, refusal: Option<Refusal>) -> Reply {

@@ -1,10 +1,8 @@
 //! What a line gives away to the deep protocol tests.
 
 use super::command::{Command, LastCommand};
-use super::forbidden::is_non_smtp;
 use super::line::Line;
 use crate::screen::logline::QUOTE_LIMIT;
-use crate::screen::policy::EngineRules;
 use crate::screen::test_set::Test;
 
 /// What a client did that a deep test takes offence at, with the bytes that the log quotes:
@@ -34,40 +32,32 @@ pub enum Offence {
     },
 }
 
-/// The deep tests, in the order in which a line is put to them.
-pub const ORDER: [Test; 3] = [Test::BareNewline, Test::NonSmtpCommand, Test::Pipelining];
+/// The deep test that lines are put to, as they were sent.
+pub const OF_LINES: [Test; 1] = [Test::BareNewline];
 
-/// Puts a line to one deep test.
-///
-/// `after` is the line before it, `unread` the input that has arrived behind it.
-pub fn find(
-    test: Test,
-    line: Line<'_>,
-    after: LastCommand,
-    unread: &[u8],
-    rules: &EngineRules,
-) -> Option<Offence> {
-    let command = Command::parse(line.text());
-    match test {
-        Test::BareNewline if line.bare_newline => {
-            Some(Offence::BareNewline { line: quote(line.bytes) })
-        }
-        Test::NonSmtpCommand if is_non_smtp(&command, &rules.forbidden, rules.smtputf8) => {
-            let (word, rest) = (quote(command.word), quote(command.rest));
-            Some(Offence::NonSmtpCommand { after, word, rest })
-        }
-        Test::Pipelining if !unread.is_empty() && command.may_not_be_followed() => {
-            Some(Offence::Pipelining { word: quote(command.word), unread: quote(unread) })
-        }
-        Test::BareNewline
-        | Test::NonSmtpCommand
-        | Test::Pipelining
-        | Test::Pregreet
-        | Test::Dnsbl => None,
-    }
+/// The deep tests that commands are put to, in this order, after the command filter.
+pub const OF_COMMANDS: [Test; 2] = [Test::NonSmtpCommand, Test::Pipelining];
+
+/// What the bare newline test says to a line.
+pub fn of_line(line: Line<'_>) -> Option<Offence> {
+    line.bare_newline.then(|| Offence::BareNewline { line: quote(line.bytes) })
 }
 
-fn quote(bytes: &[u8]) -> Box<[u8]> {
+/// What the non-SMTP command test says to a command that mail clients do not use; `after` is
+/// the line before it.
+pub fn of_word(command: &Command<'_>, after: LastCommand) -> Offence {
+    Offence::NonSmtpCommand { after, word: quote(command.word), rest: quote(command.rest) }
+}
+
+/// What the pipelining test says to a command; `unread` is the input that has arrived behind
+/// it.
+pub fn of_haste(command: &Command<'_>, unread: &[u8]) -> Option<Offence> {
+    let hasty = !unread.is_empty() && command.may_not_be_followed();
+    hasty.then(|| Offence::Pipelining { word: quote(command.word), unread: quote(unread) })
+}
+
+/// As much of what a client sent as the log quotes.
+pub fn quote(bytes: &[u8]) -> Box<[u8]> {
     bytes.get(..QUOTE_LIMIT).unwrap_or(bytes).into()
 }
 
@@ -75,39 +65,40 @@ fn quote(bytes: &[u8]) -> Box<[u8]> {
 mod tests {
     use super::*;
     use crate::screen::smtp::command::Verb;
-    use crate::screen::testing::policy;
 
-    fn offence(test: Test, line: &[u8], unread: &[u8]) -> Option<Offence> {
-        let bare_newline = !line.ends_with(b"\r");
-        let bytes = line.strip_suffix(b"\r").unwrap_or(line);
-        let line = Line { bytes, bare_newline };
-        find(test, line, LastCommand::Known(Verb::Ehlo), unread, &policy().engine)
+    #[test]
+    fn bare_newlines() {
+        let line = Line { bytes: b"EHLO x\0y", bare_newline: true };
+        let bare = Offence::BareNewline { line: (*b"EHLO x\0y").into() };
+        assert_eq!(of_line(line), Some(bare));
+        assert_eq!(of_line(Line { bare_newline: false, ..line }), None);
     }
 
     #[test]
-    fn each_test_sees_its_own_offence() {
-        let bare = Offence::BareNewline { line: (*b"EHLO x\0y").into() };
-        assert_eq!(offence(Test::BareNewline, b"EHLO x\0y", b""), Some(bare));
-        assert_eq!(offence(Test::BareNewline, b"EHLO x\r", b"more"), None);
+    fn words() {
         let header = Offence::NonSmtpCommand {
             after: LastCommand::Known(Verb::Ehlo),
             word: (*b"Foo:").into(),
             rest: (*b"bar").into(),
         };
-        assert_eq!(offence(Test::NonSmtpCommand, b"Foo: bar\r", b"more"), Some(header));
-        assert_eq!(offence(Test::NonSmtpCommand, b"MAIL FROM:<>\r", b"more"), None);
+        let after = LastCommand::Known(Verb::Ehlo);
+        assert_eq!(of_word(&Command::parse(b"Foo: bar"), after), header);
+    }
+
+    #[test]
+    fn haste() {
+        let haste = |line, unread| of_haste(&Command::parse(line), unread);
         let hasty =
             Offence::Pipelining { word: (*b"mail").into(), unread: (*b"RCPT TO:<>\r\n").into() };
-        assert_eq!(offence(Test::Pipelining, b"mail FROM:<>\r", b"RCPT TO:<>\r\n"), Some(hasty));
-        assert_eq!(offence(Test::Pipelining, b"MAIL FROM:<>\r", b""), None);
-        assert_eq!(offence(Test::Pipelining, b"BDAT 6 LAST\r", b"hello\n"), None);
-        assert_eq!(offence(Test::Pregreet, b"Foo: bar", b"more"), None);
+        assert_eq!(haste(b"mail FROM:<>", b"RCPT TO:<>\r\n"), Some(hasty));
+        assert_eq!(haste(b"MAIL FROM:<>", b""), None);
+        assert_eq!(haste(b"BDAT 6 LAST", b"hello\n"), None);
     }
 
     #[test]
     fn quotes_are_short() {
         let Some(Offence::Pipelining { word, unread }) =
-            offence(Test::Pipelining, &[b'y'; 500], &[b'z'; 500])
+            of_haste(&Command::parse(&[b'y'; 500]), &[b'z'; 500])
         else {
             panic!("no offence");
         };

@@ -200,7 +200,7 @@ fn the_envelope_of_a_refused_recipient() {
     let mut engine = Engine::default();
     say(&mut engine, &rules, &["EHLO x", "HELO a b", "MAIL FROM:<\"a b\"@c> SIZE=1"]);
     assert_eq!(engine.read(&mut &b"rcpt to:<x@d>\r\n"[..], 512), Piece::Line);
-    assert!(engine.names_recipient());
+    assert_eq!(engine.command().verb, Some(Verb::Rcpt));
     let envelope = Envelope {
         sender: (*b"a b@c").into(),
         recipient: (*b"x@d").into(),
@@ -212,4 +212,48 @@ fn the_envelope_of_a_refused_recipient() {
     let expected = Answer { note: Some(Note::Recipient(envelope)), reply, ends: false };
     assert_eq!(engine.answer(&rules, refusal), expected);
     assert_eq!(engine.last(), LastCommand::Known(Verb::Rcpt));
+}
+
+#[test]
+fn what_the_command_filter_is_asked() {
+    let key = |line: &[u8], smtputf8| {
+        let mut engine = Engine::default();
+        assert_eq!(engine.read(&mut [line, b"\r\n"].concat().as_slice(), 512), Piece::Line);
+        engine.filter_key(smtputf8).map(<[u8]>::to_vec)
+    };
+    for (line, expected) in [
+        (&b"NOOP x "[..], &b"NOOP x "[..]),
+        (b" \t  noop", b"noop"),
+        (b"\x0bNOOP", b"\x0bNOOP"),
+        (b"a\0b", b"a"),
+        (b" \t", b""),
+        (b"", b""),
+        (b"\xc3\xa9", b"\xc3\xa9"),
+    ] {
+        assert_eq!(key(line, true).as_deref(), Some(expected), "{line:?}");
+    }
+    assert_eq!(key(b"caf\xe9", true), None);
+    assert_eq!(key(b"caf\xe9", false).as_deref(), Some(&b"caf\xe9"[..]));
+    assert_eq!(key(b"NOOP\0\xe9", true).as_deref(), Some(&b"NOOP"[..]));
+}
+
+#[test]
+fn a_replacement_counts_for_one_line() {
+    let rules = policy().engine;
+    let mut engine = Engine::default();
+    for (line, replacement, expected, last) in [
+        (&b"HELP\r\n"[..], Some("NOOP"), Reply::Ok, Verb::Noop.name()),
+        (b"HELP\r\n", None, Reply::NotRecognized, "UNIMPLEMENTED"),
+        (b"MAIL\r\n", Some("  MAIL FROM:<a@b>"), Reply::SenderOk, Verb::Mail.name()),
+        (b"NOOP\r\n", Some(""), Reply::NotRecognized, "UNIMPLEMENTED"),
+        (b"NOOP\r\n", None, Reply::Ok, Verb::Noop.name()),
+    ] {
+        assert_eq!(engine.read(&mut &*line, 512), Piece::Line);
+        if let Some(text) = replacement {
+            engine.replace(text.into());
+            assert_eq!(engine.line().bytes, line.trim_ascii_end());
+        }
+        assert_eq!(engine.answer(&rules, None).reply, expected, "{replacement:?}");
+        assert_eq!(engine.last().to_string(), last);
+    }
 }
