@@ -19,8 +19,8 @@ const MOST_FRESH: usize = 4;
 /// wait for their last answers.
 const MOST_SOCKETS: usize = 32;
 
-/// Room for a datagram. More than we ask for, as not every server knows EDNS.
-const DATAGRAM: usize = 4096;
+/// Room for any datagram: not every server keeps to the size that we ask for.
+const DATAGRAM: usize = 65_536;
 
 /// How often idle sockets are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
@@ -42,8 +42,11 @@ pub(super) struct Transport {
     sweep_at: Option<Instant>,
     /// Look-ups of which a datagram was refused, with the server.
     refused: Vec<(LookupId, usize)>,
-    /// The last message sent, or the last datagram received.
-    buffer: Vec<u8>,
+    /// The last message sent.
+    question: Vec<u8>,
+    /// The last datagram received, and its length.
+    input: Box<[u8]>,
+    length: usize,
 }
 
 #[derive(Debug)]
@@ -131,7 +134,9 @@ impl Transport {
             most_tcp,
             sweep_at: None,
             refused: Vec::new(),
-            buffer: Vec::with_capacity(DATAGRAM),
+            question: Vec::new(),
+            input: vec![0; DATAGRAM].into(),
+            length: 0,
         }
     }
 
@@ -168,11 +173,11 @@ impl Transport {
                 Exchange { channel, id, edns }
             }
         };
-        name.encode(Form { id: exchange.id, edns }, &mut self.buffer);
+        name.encode(Form { id: exchange.id, edns }, &mut self.question);
         let Some(Channel::Udp(udp)) = self.channels.get_mut(exchange.channel) else {
             return Err(SendError::Shortage);
         };
-        match udp.send(&self.buffer, now) {
+        match udp.send(&self.question, now) {
             Ok(Sent::Out) => Ok(exchange),
             Ok(Sent::OlderRefused) => {
                 let others = udp.waiting().filter(|other| *other != lookup);
@@ -240,8 +245,8 @@ impl Transport {
         }
         let address = *self.servers.get(server).ok_or(SendError::Unreachable)?;
         let id = random_id();
-        name.encode(Form { id, edns: false }, &mut self.buffer);
-        let tcp = Tcp::open(server, address, lookup, id, &self.buffer)
+        name.encode(Form { id, edns: false }, &mut self.question);
+        let tcp = Tcp::open(server, address, lookup, id, &self.question)
             .map_err(|error| send_error(&error))?;
         let channel = self.insert(Channel::Tcp(tcp))?;
         self.tcp += 1;
@@ -271,26 +276,23 @@ impl Transport {
     /// A socket has something: takes one message from it.
     pub fn receive(&mut self, channel: ChannelId) -> Received {
         match self.channels.get_mut(channel) {
-            Some(Channel::Udp(udp)) => {
-                self.buffer.resize(DATAGRAM, 0);
-                match udp.receive(&mut self.buffer) {
-                    Heard::Message(length, id, lookup) => {
-                        self.buffer.truncate(length);
-                        Received::Datagram { server: udp.server, lookup, id }
-                    }
-                    Heard::Strange => {
-                        udp.note_strange();
-                        Received::Strange
-                    }
-                    Heard::Refused => {
-                        let server = udp.server;
-                        self.refused.extend(udp.waiting().map(|lookup| (lookup, server)));
-                        Received::Ignored
-                    }
-                    Heard::Late => Received::Ignored,
-                    Heard::Nothing => Received::Nothing,
+            Some(Channel::Udp(udp)) => match udp.receive(&mut self.input) {
+                Heard::Message(length, id, lookup) => {
+                    self.length = length;
+                    Received::Datagram { server: udp.server, lookup, id }
                 }
-            }
+                Heard::Strange => {
+                    udp.note_strange();
+                    Received::Strange
+                }
+                Heard::Refused => {
+                    let server = udp.server;
+                    self.refused.extend(udp.waiting().map(|lookup| (lookup, server)));
+                    Received::Ignored
+                }
+                Heard::Late => Received::Ignored,
+                Heard::Nothing => Received::Nothing,
+            },
             Some(Channel::Tcp(tcp)) => {
                 let (server, lookup, id) = (tcp.server, tcp.lookup, tcp.id);
                 match tcp.go_on() {
@@ -305,7 +307,7 @@ impl Transport {
 
     /// The datagram that [`Transport::receive`] took last.
     pub fn datagram(&self) -> &[u8] {
-        &self.buffer
+        self.input.get(..self.length).unwrap_or_default()
     }
 
     /// The message that came over a connection.
