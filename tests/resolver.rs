@@ -13,6 +13,8 @@
 mod answers;
 #[path = "resolver/bench.rs"]
 mod bench;
+#[path = "resolver/chaos.rs"]
+mod chaos;
 #[path = "resolver/crowd.rs"]
 mod crowd;
 #[path = "resolver/faults.rs"]

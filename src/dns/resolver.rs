@@ -282,6 +282,11 @@ impl Resolver {
         self.lookups.len()
     }
 
+    /// How many datagrams are under way.
+    pub fn datagrams_under_way(&self) -> usize {
+        self.under_way
+    }
+
     /// How many sockets are open.
     pub fn open_sockets(&self) -> usize {
         self.transport.open_sockets()
@@ -398,7 +403,7 @@ impl Resolver {
             Ok(exchange) => {
                 self.counters.sent += 1;
                 if let Some(old) = again.filter(|old| *old != exchange) {
-                    self.transport.retire(old, now);
+                    self.transport.close_question(old, now);
                 }
                 if let Some(place) = lookup.exchanges.get_mut(server) {
                     *place = Some(exchange);
@@ -420,7 +425,7 @@ impl Resolver {
             }
             Err(SendError::Unreachable) => {
                 if let Some(old) = again {
-                    self.transport.retire(old, now);
+                    self.transport.close_question(old, now);
                 }
                 self.ranking.missed(server, now, now);
                 let step = lookup.course.unreachable(&self.servers);
@@ -481,17 +486,17 @@ impl Resolver {
     /// Lets go of a look-up. Its stale id may still be in the queue and in the timers.
     fn remove(&mut self, id: LookupId, now: Instant) {
         self.settle(id);
-        self.retire_questions(id, now);
+        self.close_questions(id, now);
         if let Some(lookup) = self.lookups.remove(id) {
             self.by_key.remove(&(lookup.address, lookup.list));
         }
     }
 
     /// No answer to what was asked so far is wanted any more.
-    fn retire_questions(&mut self, id: LookupId, now: Instant) {
+    fn close_questions(&mut self, id: LookupId, now: Instant) {
         let Some(lookup) = self.lookups.get_mut(id) else { return };
         for exchange in lookup.exchanges.iter_mut().filter_map(Option::take) {
-            self.transport.retire(exchange, now);
+            self.transport.close_question(exchange, now);
         }
         if let Stage::Tcp(channel, ..) = lookup.stage {
             self.transport.close(channel);

@@ -185,7 +185,7 @@ impl Transport {
                 Ok(exchange)
             }
             Err(_) => {
-                udp.retire(exchange.id, now);
+                udp.close_question(exchange.id, now);
                 Err(SendError::Unreachable)
             }
         }
@@ -213,7 +213,7 @@ impl Transport {
             match self.open_udp(server, now) {
                 Ok(channel) => return Ok(channel),
                 // Better an old port than no answer.
-                Err(_) if !fresh.is_empty() => {}
+                Err(SendError::Shortage) if all > 0 => {}
                 Err(error) => return Err(error),
             }
         }
@@ -330,17 +330,10 @@ impl Transport {
         self.refused.pop()
     }
 
-    /// A question has its answer.
-    pub fn answered(&mut self, exchange: Exchange) {
+    /// No answer to a question is wanted any more, perhaps as one has come.
+    pub fn close_question(&mut self, exchange: Exchange, now: Instant) {
         if let Some(Channel::Udp(udp)) = self.channels.get_mut(exchange.channel) {
-            udp.answered(exchange.id);
-        }
-    }
-
-    /// A question is given up.
-    pub fn retire(&mut self, exchange: Exchange, now: Instant) {
-        if let Some(Channel::Udp(udp)) = self.channels.get_mut(exchange.channel) {
-            udp.retire(exchange.id, now);
+            udp.close_question(exchange.id, now);
         }
     }
 

@@ -24,8 +24,7 @@ const MOST_IDLE: Duration = Duration::from_secs(20);
 /// guessing ids, and knows the port.
 const MOST_STRANGE: u32 = 50;
 
-/// How long an id stays reserved when its answer has not come: a late answer must not meet
-/// another question.
+/// How long an id stays reserved: a late or second answer must not meet another question.
 const QUARANTINE: Duration = Duration::from_secs(10);
 
 /// A socket that is connected to one server: the kernel drops what others send, and tells of
@@ -128,16 +127,8 @@ impl Udp {
         Some(id)
     }
 
-    /// The question with this id has its answer.
-    pub fn answered(&mut self, id: u16) {
-        if let Some(Some(_)) = self.ids.get(&id) {
-            self.ids.remove(&id);
-            self.open -= 1;
-        }
-    }
-
-    /// The question with this id is given up.
-    pub fn retire(&mut self, id: u16, now: Instant) {
+    /// No answer to the question with this id is wanted any more, perhaps as one has come.
+    pub fn close_question(&mut self, id: u16, now: Instant) {
         if let Some(lookup) = self.ids.get_mut(&id)
             && lookup.take().is_some()
         {
@@ -230,14 +221,13 @@ mod tests {
     }
 
     #[test]
-    fn an_id_without_an_answer_is_not_used_again_at_once() {
+    fn an_id_is_not_used_again_at_once() {
         let now = Instant::now();
         let (mut udp, _server) = open(now);
         let id = udp.give_id(lookup(0), now).unwrap();
-        udp.retire(id, now);
-        udp.retire(id, now);
+        udp.close_question(id, now);
+        udp.close_question(id, now);
         assert_eq!(udp.open_questions(), 0);
-        udp.answered(id);
         // All ids but one are in use, and that one is in quarantine.
         for other in 0..=u16::MAX {
             udp.ids.entry(other).or_insert(Some(lookup(1)));
@@ -260,7 +250,7 @@ mod tests {
             assert!(udp.is_fresh(now));
             let id = udp.give_id(lookup(n), now).unwrap();
             if n != 0 {
-                udp.answered(id);
+                udp.close_question(id, now);
             }
         }
         assert!(!udp.is_fresh(now));
@@ -292,7 +282,7 @@ mod tests {
         assert_eq!(udp.receive(&mut buffer), Heard::Strange);
         assert_eq!(udp.receive(&mut buffer), Heard::Message(2, id, lookup(7)));
         assert_eq!(udp.receive(&mut buffer), Heard::Nothing);
-        udp.retire(id, now);
+        udp.close_question(id, now);
         server.send_to(&id.to_be_bytes(), us).unwrap();
         assert_eq!(udp.receive(&mut buffer), Heard::Late);
     }

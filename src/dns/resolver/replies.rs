@@ -91,7 +91,7 @@ impl Resolver {
             return self.transport.note_strange(channel);
         }
         let current = lookup.course.server() == server && matches!(lookup.stage, Stage::Asking(_));
-        self.transport.answered(exchange);
+        self.transport.close_question(exchange, now);
         self.ranking.answered(server, now);
         match decoded {
             Decoded::Answer(answer) => self.finish(id, answer, now),
@@ -130,7 +130,7 @@ impl Resolver {
 
     /// The name is an alias of one that the answer says nothing about.
     fn go_to(&mut self, id: LookupId, server: usize, name: QueryName, now: Instant) {
-        self.retire_questions(id, now);
+        self.close_questions(id, now);
         let servers = self.servers.list.len();
         let Some(lookup) = self.lookups.get_mut(id) else { return };
         if !lookup.go_to(name) {
