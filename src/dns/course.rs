@@ -265,6 +265,17 @@ mod tests {
     }
 
     #[test]
+    fn a_late_error_does_not_end_a_rest() {
+        let mut course = Course::new(0, 3);
+        course.silent();
+        course.silent();
+        assert_eq!(course.erred(2), Some(Step::Rest));
+        assert_eq!(course.erred(0), None);
+        assert_eq!(course.rested(), Step::Ask);
+        assert_eq!(course.server(), 1);
+    }
+
+    #[test]
     fn unreachable_servers_get_another_chance_after_a_rest() {
         let two = servers(2, 5, 2);
         let mut course = Course::new(0, 2);

@@ -54,7 +54,7 @@ pub enum Script {
     Delay(Duration, Box<Script>),
     /// The first so many times the one, then the other.
     FirstThen(usize, Box<Script>, Box<Script>),
-    /// When [`NameServer::release`] is called, the last question first.
+    /// When [`NameServer::release`] is called, the last question first; over UDP.
     Hold(Box<Script>),
     /// So many times.
     Times(usize, Box<Script>),
@@ -384,7 +384,14 @@ fn converse(mut stream: TcpStream, from: SocketAddr, shared: &Shared) {
     let Some(query) = Query::parse(&question) else { return };
     let script = shared.state.lock().unwrap().note(&query, from, true);
     shared.changed.notify_all();
-    let Script::Truncated(script) = script else { panic!("TCP, for {script:?}") };
+    let script = match script {
+        Script::Truncated(script) => script,
+        Script::Hold(held) => match *held {
+            Script::Truncated(script) => script,
+            other => panic!("TCP, for {other:?}"),
+        },
+        other => panic!("TCP, for {other:?}"),
+    };
     let framed = |script: &Script| {
         let message = plain(script, &query);
         let mut bytes = (message.len() as u16).to_be_bytes().to_vec();

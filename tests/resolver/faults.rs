@@ -114,6 +114,24 @@ fn reordered_and_doubled_answers() {
     assert_eq!(server.count(), 20);
 }
 
+/// More than one socket may deliver in one go, and no event tells of the rest.
+#[test]
+fn a_flood_is_read_to_its_end() {
+    let server = NameServer::start();
+    server.otherwise(Script::Hold(Box::new(Script::Times(100, yes()))));
+    let mut bench = Bench::new(&[&server]);
+    for last in 1..=8 {
+        bench.ask(client(last));
+    }
+    bench.turn_until_asked(&server, 8);
+    server.release();
+    // Until all of it is there.
+    std::thread::sleep(crate::bench::A_WHILE);
+    for _ in 1..=8 {
+        assert_eq!(bench.answer().1, listed(&["127.0.0.2"], 300));
+    }
+}
+
 #[test]
 fn lies_are_not_believed() {
     let server = NameServer::start();

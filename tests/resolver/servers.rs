@@ -8,6 +8,7 @@ use gatepost::dns::resolver::Limits;
 use gatepost::screen::dnsbl::answer::Failure;
 
 use crate::bench::{Bench, client, client_in, failed, listed};
+use crate::name_server::message::Record;
 use crate::name_server::{FORMERR, NOTIMP, NameServer, REFUSED, SERVFAIL, Script};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -90,6 +91,20 @@ fn a_refused_datagram_leads_to_the_next_server_at_once() {
     let good = good();
     let mut bench = bench(vec![nobody(), good.address()]);
     assert_eq!(bench.look_up(client(1)), listed(&["127.0.0.2"], 300));
+}
+
+/// Also if it is not the next datagram that hears of it.
+#[test]
+fn all_refused_datagrams_lead_to_the_next_server_at_once() {
+    let good = good();
+    let mut bench = bench(vec![nobody(), good.address()]);
+    // More than there are sockets, before the loop turns.
+    for last in 1..=12 {
+        bench.ask(client(last));
+    }
+    for _ in 1..=12 {
+        assert_eq!(bench.answer().1, listed(&["127.0.0.2"], 300));
+    }
 }
 
 #[test]
@@ -208,6 +223,20 @@ fn one_bad_zone_makes_no_bad_server() {
     }
 }
 
+/// A server that has an answer for the first name need not have one for the second.
+#[test]
+fn all_servers_are_asked_about_an_alias() {
+    let (first, second) = (NameServer::start(), NameServer::start());
+    let own = "1.2.0.192.bl.test";
+    first.script(own, Script::Code(SERVFAIL));
+    first.script("a.test", yes());
+    second.script(own, Script::Records(vec![Record::cname(own, "a.test", 9)]));
+    second.script("a.test", Script::Code(SERVFAIL));
+    let mut bench = Bench::new(&[&first, &second]);
+    assert_eq!(bench.look_up(client(1)), listed(&["127.0.0.2"], 300));
+    assert_eq!((first.count(), second.count()), (2, 2));
+}
+
 #[test]
 fn rotation() {
     let servers = [good(), good(), good()];
@@ -243,4 +272,40 @@ fn other_servers_from_now_on() {
     bench.resolver.reconfigure(Servers::default().with_list(vec![new.address()]), now);
     bench.answer();
     assert_eq!(new.count(), 7);
+}
+
+#[test]
+fn other_servers_have_all_their_time() {
+    let (old, new) = (silent(), silent());
+    let mut bench = Bench::new(&[&old]);
+    bench.ask(client(1));
+    bench.turn_until_asked(&old, 1);
+    bench.skip(9 * SECOND);
+    let now = bench.now();
+    bench.resolver.reconfigure(Servers::default().with_list(vec![new.address()]), now);
+    bench.turn_until_asked(&new, 1);
+    bench.skip(9 * SECOND);
+    bench.assert_no_answer();
+    bench.skip(SECOND);
+    assert_eq!(bench.answer(), (client(1), failed(Failure::NoReply)));
+}
+
+#[test]
+fn what_was_under_way_to_other_servers_no_longer_is() {
+    let (old, new) = (silent(), silent());
+    let limits = Limits { under_way: 3, ..Limits::default() };
+    let mut bench = Bench::with(Servers::default().with_list(vec![old.address()]), limits);
+    for last in 1..=5 {
+        bench.ask(client(last));
+    }
+    bench.skip(SECOND / 4);
+    assert_eq!(bench.resolver.datagrams_under_way(), 2);
+    let now = bench.now();
+    bench.resolver.reconfigure(Servers::default().with_list(vec![new.address()]), now);
+    assert_eq!(bench.resolver.datagrams_under_way(), 3);
+    // These wait to be sent.
+    bench.resolver.cancel(client(4), now);
+    bench.resolver.cancel(client(5), now);
+    assert_eq!(bench.resolver.datagrams_under_way(), 3);
+    bench.turn_until_asked(&new, 3);
 }

@@ -126,6 +126,28 @@ fn a_connection_goes_with_its_look_up() {
     assert_eq!(bench.resolver.open_sockets(), sockets - 1);
 }
 
+/// The error of a server that was asked meanwhile changes nothing, not even later.
+#[test]
+fn an_exchange_goes_on_while_another_server_errs() {
+    let (slow, bad) = (NameServer::start(), NameServer::start());
+    slow.otherwise(Script::Hold(Box::new(Script::Truncated(Stream::Nothing))));
+    bad.otherwise(Script::Hold(Box::new(Script::Code(SERVFAIL))));
+    let mut bench = Bench::new(&[&slow, &bad]);
+    bench.ask(client(1));
+    bench.turn_until_asked(&slow, 1);
+    bench.skip(SECOND);
+    bench.turn_until_asked(&bad, 1);
+    slow.release();
+    bench.turn_until_asked(&slow, 2);
+    let sockets = bench.resolver.open_sockets();
+    bad.release();
+    bench.assert_no_answer();
+    assert_eq!((slow.count(), bad.count()), (2, 1));
+    let now = bench.now();
+    bench.resolver.cancel(client(1), now);
+    assert_eq!(bench.resolver.open_sockets(), sockets - 1);
+}
+
 #[test]
 fn connections_are_few() {
     let server = truncating(Stream::Answer(yes()));
