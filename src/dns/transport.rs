@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use super::query::{Form, QueryName};
 use super::tcp::{Progress, Tcp};
-use super::udp::{Heard, Sent, Udp, random_id};
+use super::udp::{Heard, Udp, random_id};
 use super::{ChannelId, LookupId};
 
 /// How many sockets to one server take new questions at a time.
@@ -178,12 +178,7 @@ impl Transport {
             return Err(SendError::Shortage);
         };
         match udp.send(&self.question, now) {
-            Ok(Sent::Out) => Ok(exchange),
-            Ok(Sent::OlderRefused) => {
-                let others = udp.waiting().filter(|other| *other != lookup);
-                self.refused.extend(others.map(|other| (other, server)));
-                Ok(exchange)
-            }
+            Ok(()) => Ok(exchange),
             Err(_) => {
                 udp.close_question(exchange.id, now);
                 Err(SendError::Unreachable)

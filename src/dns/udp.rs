@@ -46,15 +46,6 @@ pub(super) struct Udp {
     quarantine: VecDeque<(Instant, u16)>,
 }
 
-/// What became of a datagram.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Sent {
-    /// It is out.
-    Out,
-    /// It is out, but an older one from this socket was refused.
-    OlderRefused,
-}
-
 /// What a socket has to say.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
@@ -149,16 +140,17 @@ impl Udp {
 
     /// Sends. A full buffer is as good as a lost datagram. Fails when the server cannot be
     /// reached.
-    pub fn send(&mut self, message: &[u8], now: Instant) -> io::Result<Sent> {
+    pub fn send(&mut self, message: &[u8], now: Instant) -> io::Result<()> {
         self.last_use = now;
-        let mut sent = Sent::Out;
+        let mut first = true;
         loop {
-            let Err(error) = self.socket.send(message) else { return Ok(sent) };
+            let Err(error) = self.socket.send(message) else { return Ok(()) };
             match error.raw_os_error().map(Errno::from_raw) {
                 Some(Errno::EINTR) => {}
-                Some(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => return Ok(sent),
-                // The kernel reports, once, what became of an older datagram.
-                Some(Errno::ECONNREFUSED) if sent == Sent::Out => sent = Sent::OlderRefused,
+                Some(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => return Ok(()),
+                // The kernel tells, once, what became of an older datagram. It will tell of
+                // this one as well, and then all who wait on this socket hear of it.
+                Some(Errno::ECONNREFUSED) if first => first = false,
                 _ => return Err(error),
             }
         }
@@ -271,7 +263,7 @@ mod tests {
         let mut buffer = [0; 64];
         assert_eq!(udp.receive(&mut buffer), Heard::Nothing);
         let id = udp.give_id(lookup(7), now).unwrap();
-        assert_eq!(udp.send(&id.to_be_bytes(), now).unwrap(), Sent::Out);
+        udp.send(&id.to_be_bytes(), now).unwrap();
         let (_, us) = server.recv_from(&mut buffer).unwrap();
         let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         stranger.send_to(&id.to_be_bytes(), us).unwrap();
@@ -292,9 +284,12 @@ mod tests {
         let now = Instant::now();
         let (mut udp, server) = open(now);
         drop(server);
-        assert_eq!(udp.send(b"xx", now).unwrap(), Sent::Out);
+        udp.send(b"xx", now).unwrap();
         assert_eq!(udp.receive(&mut [0; 64]), Heard::Refused);
-        assert_eq!(udp.send(b"xx", now).unwrap(), Sent::Out);
-        assert_eq!(udp.send(b"xx", now).unwrap(), Sent::OlderRefused);
+        // What is told of the first hides neither the second nor what is told of that.
+        udp.send(b"xx", now).unwrap();
+        udp.send(b"xx", now).unwrap();
+        assert_eq!(udp.receive(&mut [0; 64]), Heard::Refused);
+        assert_eq!(udp.receive(&mut [0; 64]), Heard::Nothing);
     }
 }
