@@ -2,7 +2,8 @@
 //!
 //! `site` is what surrounds a service: directories, main.cf, listening sockets, the log.
 //! `service` is what master does: start it with fixed descriptors, hear its status, end it.
-//! `smtpd` stands in for smtpd(8), `client` for those who connect. The tests are in the files
+//! `smtpd` stands in for smtpd(8), `name_server` for a name server, `client` for those who
+//! connect. The tests are in the files
 //! after that, by subject; those of `jail` need root, and say so when they do not run.
 //!
 //! Waits end as soon as what is waited for happens, and their limits are generous: only a
@@ -15,6 +16,8 @@
 
 mod client;
 mod maillog;
+#[path = "../name_server/mod.rs"]
+mod name_server;
 mod proc;
 mod service;
 mod site;
@@ -25,6 +28,7 @@ mod drain;
 mod handoff;
 mod idle;
 mod jail;
+mod lists;
 mod logging;
 mod start;
 mod tables;
