@@ -103,8 +103,13 @@ pub enum Part {
 /// Why an attribute list is refused. The connection is then out of step and has to be closed.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum AttrError {
-    /// The peer closed the connection inside a list.
-    PrematureEnd(Part),
+    /// The peer closed the connection inside a list, between two strings.
+    PrematureEnd(
+        /// What would have come next.
+        Part,
+    ),
+    /// The peer closed the connection inside a string.
+    CutOff(Part),
     /// Another attribute than the next one wanted; `None` stands for the end of the list.
     Unexpected {
         /// What came.
@@ -130,6 +135,9 @@ impl AttrError {
         match self {
             AttrError::PrematureEnd(part) => {
                 format!("premature end-of-input on {stream} while reading {part}")
+            }
+            AttrError::CutOff(part) => {
+                format!("unexpected end-of-input from {stream} while reading {part}")
             }
             AttrError::Unexpected { name, wanted } => {
                 let wanted = wanted.unwrap_or("(list terminator)");
@@ -217,7 +225,9 @@ pub fn end_of_input(unread: &[u8]) -> Option<AttrError> {
         return None;
     }
     let complete = Strings::new(unread).count();
-    Some(AttrError::PrematureEnd(if complete.is_multiple_of(2) { Part::Name } else { Part::Value }))
+    let part = if complete.is_multiple_of(2) { Part::Name } else { Part::Value };
+    let between = unread.last() == Some(&0);
+    Some(if between { AttrError::PrematureEnd(part) } else { AttrError::CutOff(part) })
 }
 
 /// The value of an attribute that holds a signed number (the unsigned 32-bit image of a
@@ -359,17 +369,22 @@ mod tests {
     #[test]
     fn end_of_input_tells_name_from_value() {
         assert_eq!(end_of_input(b""), None);
-        for (input, part) in [
-            (&b"sta"[..], Part::Name),
-            (b"status\0", Part::Value),
-            (b"status\0\0", Part::Name),
-            (b"status\0\0v", Part::Name),
+        for (input, error) in [
+            (&b"sta"[..], AttrError::CutOff(Part::Name)),
+            (b"status\0", AttrError::PrematureEnd(Part::Value)),
+            (b"status\x001", AttrError::CutOff(Part::Value)),
+            (b"status\0\0", AttrError::PrematureEnd(Part::Name)),
+            (b"status\0\0v", AttrError::CutOff(Part::Name)),
         ] {
-            assert_eq!(end_of_input(input), Some(AttrError::PrematureEnd(part)));
+            assert_eq!(end_of_input(input), Some(error));
         }
         assert_eq!(
+            end_of_input(b"a\0").unwrap().to_string(),
+            "premature end-of-input on unknown_stream while reading input attribute value"
+        );
+        assert_eq!(
             end_of_input(b"a").unwrap().to_string(),
-            "premature end-of-input on unknown_stream while reading input attribute name"
+            "unexpected end-of-input from unknown_stream while reading input attribute name"
         );
     }
 
