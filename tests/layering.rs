@@ -24,6 +24,7 @@ const ROOMS: &[(u8, &str)] = &[
     // What everybody above the core may use.
     (1, "sys"),
     (1, "postfix::message"),
+    (2, "postfix::local"),
     // The process itself: signals, limits, identity.
     (2, "process"),
     (2, "privileges"),

@@ -5,6 +5,7 @@ pub mod address_list;
 pub mod attr;
 pub mod command_list;
 pub mod lists;
+pub mod local;
 pub mod logical_lines;
 pub mod maillog;
 pub mod main_cf;

@@ -3,18 +3,15 @@
 //! The receiver trusts the attributes without asking the socket, so a wrong address here
 //! is an open relay, and up to Postfix 3.10 a missing one ends the smtpd process.
 
-use std::io::IoSlice;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
-};
 use thiserror::Error;
 
 use crate::postfix::attr::AttrWriter;
+use crate::postfix::local;
 use crate::sys::errno_text;
 
 /// Why a client could not be handed off: the descriptor was not delivered, or not usably. The
@@ -63,29 +60,11 @@ pub fn connect_and_send(
     client: BorrowedFd<'_>,
     payload: &[u8],
 ) -> Result<OwnedFd, PassError> {
-    let channel = open(path).map_err(|errno| match errno {
+    let channel = local::open(path).map_err(|errno| match errno {
         Errno::EAGAIN => PassError::Busy,
         errno => PassError::Connect(errno),
     })?;
-    let descriptors = [client.as_raw_fd()];
-    let sent = sendmsg::<UnixAddr>(
-        channel.as_raw_fd(),
-        &[IoSlice::new(payload)],
-        &[ControlMessage::ScmRights(&descriptors)],
-        MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
-        None,
-    )
-    .map_err(PassError::Send)?;
-    // A list this short goes into an empty socket buffer whole or not at all; should it ever
-    // be cut, the receiver must not wait for a rest that never comes.
-    if sent == payload.len() { Ok(channel) } else { Err(PassError::Send(Errno::EMSGSIZE)) }
-}
-
-fn open(path: &Path) -> Result<OwnedFd, Errno> {
-    let address = UnixAddr::new(path)?;
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let channel = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    connect(channel.as_raw_fd(), &address)?;
+    local::send(channel.as_fd(), payload, Some(client)).map_err(PassError::Send)?;
     Ok(channel)
 }
 
@@ -93,12 +72,15 @@ fn open(path: &Path) -> Result<OwnedFd, Errno> {
 mod tests {
     use std::fs;
     use std::io::{IoSliceMut, Read, Write};
-    use std::os::fd::{AsFd, RawFd};
+    use std::os::fd::{AsRawFd, RawFd};
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::path::PathBuf;
 
     use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-    use nix::sys::socket::{Backlog, ControlMessageOwned, bind, listen, recvmsg};
+    use nix::sys::socket::{
+        AddressFamily, Backlog, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, bind,
+        listen, recvmsg,
+    };
 
     use super::*;
     use crate::sys::adopt;
@@ -210,9 +192,9 @@ mod tests {
     #[test]
     fn a_full_listen_queue_is_busy() {
         let socket = Socket::new("busy");
+        let flags = SockFlag::SOCK_CLOEXEC;
         let listener =
-            super::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
-                .unwrap();
+            nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
         bind(listener.as_raw_fd(), &UnixAddr::new(&socket.0).unwrap()).unwrap();
         listen(&listener, Backlog::new(0).unwrap()).unwrap();
         let (client, _peer) = UnixStream::pair().unwrap();

@@ -1,0 +1,43 @@
+//! The sockets of Postfix's services: reached and written to without ever waiting.
+
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
+};
+
+/// Connects to the service that listens at `path` (relative to the queue directory, so that it
+/// holds in a jail too).
+///
+/// # Errors
+/// EAGAIN when the service's listen queue is full, ENOENT when there is no service, and so on.
+pub fn open(path: &Path) -> Result<OwnedFd, Errno> {
+    let address = UnixAddr::new(path)?;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let channel = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(channel.as_raw_fd(), &address)?;
+    Ok(channel)
+}
+
+/// Sends some bytes, and a descriptor with them, in one piece.
+///
+/// # Errors
+/// EMSGSIZE when not all of it could be sent. What is short goes into an empty socket buffer
+/// whole or not at all; should it ever be cut, the receiver must not wait for a rest that never
+/// comes.
+pub fn send(
+    channel: BorrowedFd<'_>,
+    payload: &[u8],
+    descriptor: Option<BorrowedFd<'_>>,
+) -> Result<(), Errno> {
+    let descriptors: Vec<RawFd> = descriptor.iter().map(AsRawFd::as_raw_fd).collect();
+    let control = [ControlMessage::ScmRights(&descriptors)];
+    let control = if descriptors.is_empty() { &[][..] } else { &control };
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    let parts = [IoSlice::new(payload)];
+    let sent = sendmsg::<UnixAddr>(channel.as_raw_fd(), &parts, control, flags, None)?;
+    if sent == payload.len() { Ok(()) } else { Err(Errno::EMSGSIZE) }
+}
