@@ -5,51 +5,24 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::OFlag;
 
 use super::Sources;
+use super::postconf::{self, AskError, TIME_LIMIT};
 use crate::postfix::message::Message;
 use crate::postfix::params::{DefaultValue, TABLE};
-use crate::screen::expand::{Mode, expand};
 
-/// How long postconf(1) may take; it needs some 10 ms.
-pub const TIME_LIMIT: Duration = Duration::from_secs(2);
-
-/// How often to look whether it is done.
-const POLL_INTERVAL: Duration = Duration::from_millis(2);
-
-/// The largest answer, or remembered text, that makes sense, in bytes.
+/// The largest remembered text that makes sense, in bytes.
 const MAX_TEXT: u64 = 64 << 10;
-
-/// Where postconf(1) is looked for when main.cf does not say, or is wrong.
-const USUAL_DIRECTORIES: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/usr/bin"];
 
 /// Unexpanded defaults by parameter name. What is missing is taken from the table of
 /// parameters, as in Debian 12.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct BuildDefaults {
     values: BTreeMap<&'static str, String>,
-}
-
-/// Why postconf(1) gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum AskError {
-    /// It cannot be started, or its output cannot be read.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    /// It took too long and was killed.
-    #[error("no answer within {} s", .0.as_secs())]
-    Timeout(Duration),
-    /// It failed.
-    #[error("{0}")]
-    Failed(ExitStatus),
-    /// It did not say which version it is.
-    #[error("no mail_version in the answer")]
-    Empty,
 }
 
 impl BuildDefaults {
@@ -99,83 +72,24 @@ fn names() -> impl Iterator<Item = &'static str> {
     TABLE.iter().filter(move |param| build(param.default)).map(|param| param.name)
 }
 
-/// Where postconf(1) is: in main.cf's `command_directory`, or in a usual place.
-pub fn find_postconf(sources: &Sources) -> Option<PathBuf> {
-    let set = sources.main_cf().value("command_directory");
-    let lookup = |name: &str| sources.main_cf().value(name).map(Into::into);
-    let set = set.and_then(|text| expand(text, Mode::Recursive, lookup).ok());
-    let set = set.map(PathBuf::from);
-    let usual = USUAL_DIRECTORIES.map(PathBuf::from);
-    set.into_iter()
-        .filter(|directory| directory.is_absolute())
-        .chain(usual)
-        .map(|directory| directory.join("postconf"))
-        .find(|path| path.is_file())
-}
-
-/// Asks postconf(1), an absolute path, and kills it after `time_limit`. It inherits every
-/// descriptor that is not close-on-exec, and nothing of the environment.
+/// Asks postconf(1), an absolute path, and kills it after `time_limit`.
 ///
 /// # Errors
-/// When it cannot be started, fails, takes too long, or does not know its version.
+/// As [`postconf::run`], and when it does not know its version.
 pub fn ask(
-    postconf: &Path,
+    program: &Path,
     config_directory: &Path,
     time_limit: Duration,
 ) -> Result<BuildDefaults, AskError> {
-    let end = Instant::now() + time_limit;
-    let mut child = Command::new(postconf)
-        .arg("-c")
-        .arg(config_directory)
-        .arg("-d")
-        .args(names())
-        .env_clear()
-        .env("LANG", "C")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let answer = collect(&mut child, end, time_limit);
-    if answer.is_err() {
-        // It may have ended by itself meanwhile; then there is nobody to kill.
-        let _ = child.kill();
-        let _ = child.wait();
-    }
-    BuildDefaults::from_text(&answer?).ok_or(AskError::Empty)
-}
-
-/// Reads the output while it comes, so that neither a full pipe nor one that a descendant
-/// keeps open makes us wait past the end.
-fn collect(child: &mut Child, end: Instant, time_limit: Duration) -> Result<String, AskError> {
-    let mut output = Vec::new();
-    let mut pipe = child.stdout.take();
-    if let Some(pipe) = &pipe {
-        fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(io::Error::from)?;
-    }
-    loop {
-        let status = child.try_wait()?;
-        if let Some(pipe) = &mut pipe {
-            let room = MAX_TEXT.saturating_sub(u64::try_from(output.len()).unwrap_or(MAX_TEXT));
-            match pipe.take(room).read_to_end(&mut output) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => drop(result?),
-            }
-        }
-        match status {
-            Some(status) if status.success() => {
-                return Ok(String::from_utf8_lossy(&output).into_owned());
-            }
-            Some(status) => return Err(AskError::Failed(status)),
-            None if Instant::now() >= end => return Err(AskError::Timeout(time_limit)),
-            None => std::thread::sleep(POLL_INTERVAL),
-        }
-    }
+    let arguments = ["-d"].into_iter().chain(names());
+    let answer = postconf::run(program, config_directory, arguments, time_limit)?;
+    BuildDefaults::from_text(&answer).ok_or(AskError::Empty)
 }
 
 /// The defaults from postconf(1), else those that `memory` recalls, else compiled-in ones;
 /// the last two with a warning. A fresh answer is remembered.
 pub fn obtain(sources: &Sources, memory: &Path) -> (BuildDefaults, Vec<Message>) {
-    let problem = match find_postconf(sources) {
+    let problem = match postconf::find(sources) {
         None => "cannot find postconf".to_owned(),
         Some(postconf) => match ask(&postconf, sources.config_directory(), TIME_LIMIT) {
             Ok(defaults) => {

@@ -9,6 +9,7 @@ mod files;
 pub mod gatepost_cf;
 pub mod limits;
 mod policy;
+pub mod postconf;
 mod reader;
 pub mod settings;
 

@@ -1,5 +1,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use super::*;
 
@@ -101,7 +104,7 @@ fn obtaining() {
     let main_cf = format!("here = {}\ncommand_directory = $here", scratch.0.display());
     let sources = Sources::from_texts(&scratch.0, main_cf.as_bytes(), None, &[]).unwrap();
     let postconf = scratch.script("echo 'mail_version = 9.8.7'");
-    assert_eq!(find_postconf(&sources), Some(postconf));
+    assert_eq!(postconf::find(&sources), Some(postconf));
     let (defaults, messages) = obtain(&sources, &memory);
     assert_eq!((defaults.get("mail_version"), messages.len()), (Some("9.8.7"), 0));
 
