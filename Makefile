@@ -15,7 +15,7 @@ EXAMPLES = main.cf.example master.cf.example gatepost.cf.example
 # A parameter of Postfix, configured or not.
 postfix = $(shell PATH="$$PATH:/usr/sbin"; { postconf -h $(1) || postconf -dh $(1); } 2>/dev/null)
 
-.PHONY: all build run test lint unit conformance selftest install uninstall clean man-check help
+.PHONY: all build run test lint unit conformance selftest fuzz install uninstall clean man-check help
 
 all: build
 
@@ -39,6 +39,9 @@ conformance: ## the conformance scenarios (as root)
 
 selftest: ## does the conformance harness notice faults? (as root)
 	@scripts/test.sh selftest
+
+fuzz: ## the fuzz targets under libFuzzer (FUZZ_TARGET, FUZZ_RUNS, FUZZ_SECONDS)
+	@scripts/fuzz.sh
 
 man-check: ## check the manual pages
 	@scripts/test.sh man

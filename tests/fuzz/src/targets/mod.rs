@@ -1,0 +1,55 @@
+//! What is fuzzed: functions that take any bytes, and panic when a law is broken.
+//!
+//! They know nothing of libFuzzer, so that `tests/fuzz_corpus.rs` can run them too.
+
+// What a test holds in its hands it may grip; to panic is how it fails.
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+
+mod address_list;
+mod attr;
+mod cache_record;
+mod cidr;
+mod dns_answer;
+mod dnsbl_sites;
+mod expand;
+mod gatepost_cf;
+mod inline;
+mod main_cf;
+mod resolv_conf;
+mod smtp_line;
+mod smtp_session;
+mod tables;
+mod take;
+mod texthash;
+
+/// One function to fuzz. Its corpus is `tests/fuzz/corpus/NAME`.
+#[derive(Clone, Copy)]
+pub struct Target {
+    pub name: &'static str,
+    pub check: fn(&[u8]),
+}
+
+/// All of them.
+pub const ALL: [Target; 15] = [
+    Target { name: "address_list", check: address_list::check },
+    Target { name: "attr", check: attr::check },
+    Target { name: "cache_record", check: cache_record::check },
+    Target { name: "cidr", check: cidr::check },
+    Target { name: "dns_answer", check: dns_answer::check },
+    Target { name: "dnsbl_sites", check: dnsbl_sites::check },
+    Target { name: "expand", check: expand::check },
+    Target { name: "gatepost_cf", check: gatepost_cf::check },
+    Target { name: "inline", check: inline::check },
+    Target { name: "main_cf", check: main_cf::check },
+    Target { name: "resolv_conf", check: resolv_conf::check },
+    Target { name: "smtp_line", check: smtp_line::check },
+    Target { name: "smtp_session", check: smtp_session::check },
+    Target { name: "tables", check: tables::check },
+    Target { name: "texthash", check: texthash::check },
+];

@@ -1,0 +1,377 @@
+//! The edge's side: sockets, timers, questions under way; and the laws for what comes out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use gatepost::screen::dnsbl::answer::{Answer, Question};
+use gatepost::screen::event::{HandOffResult, Input, Now, Output, PEEK_LIMIT, Watch};
+use gatepost::screen::policy::Policy;
+use gatepost::screen::reply::Reply;
+use gatepost::screen::screener::Screener;
+use gatepost::screen::session::{SessionId, Slots};
+use gatepost::screen::test_set::UnixTime;
+
+use super::setting::{Outside, address, server};
+use super::texts;
+
+/// The wall clock at the beginning.
+pub const START: UnixTime = UnixTime(1_800_000_000);
+
+/// How many clients may be there at a time.
+const MOST_CLIENTS: usize = 24;
+
+/// A session whose end takes more deadlines than this never ends.
+const MOST_DEADLINES: usize = 12;
+
+/// A client's socket.
+#[derive(Debug)]
+struct Seat {
+    client: SocketAddr,
+    server: SocketAddr,
+    watch: Watch,
+    deadline: Option<Duration>,
+    unread: Vec<u8>,
+    /// Something has happened that the core has not been told.
+    news: bool,
+    hung_up: bool,
+    handing_off: Option<UnderWay>,
+    replies: Vec<Reply>,
+}
+
+/// How far a hand-off is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum UnderWay {
+    Sent,
+    Pausing,
+}
+
+pub struct World {
+    policy: Policy,
+    outside: Outside,
+    screener: Screener,
+    seats: Slots<Seat>,
+    current: SessionId,
+    /// The session that has ended last.
+    gone: SessionId,
+    questions: BTreeSet<Question>,
+    time: Duration,
+    port: u16,
+}
+
+/// Whom an input is about.
+enum About {
+    Session(SessionId),
+    Question(Question),
+    Everybody,
+}
+
+impl World {
+    pub fn new((policy, outside): (Policy, Outside)) -> World {
+        let nobody = SessionId { slot: u32::MAX, generation: 1 };
+        World {
+            screener: Screener::new(policy.clone()),
+            policy,
+            outside,
+            seats: Slots::default(),
+            current: nobody,
+            gone: nobody,
+            questions: BTreeSet::new(),
+            time: Duration::ZERO,
+            port: 1024,
+        }
+    }
+
+    pub fn connects(&mut self, from: u8, to: u8) {
+        if self.seats.len() >= MOST_CLIENTS {
+            return;
+        }
+        self.port += 1;
+        let client = SocketAddr::new(address(from), self.port);
+        let server = SocketAddr::new(server(to), 25);
+        let id = self.sit_down(client, server);
+        self.feed(Input::Connected { session: id, client, server });
+        self.deliver();
+    }
+
+    pub fn unidentified(&mut self) {
+        let nowhere = SocketAddr::new(server(0), 25);
+        let id = self.sit_down(nowhere, nowhere);
+        let reason = "Transport endpoint is not connected";
+        self.feed(Input::Unidentified { session: id, call: "getpeername", reason });
+        assert!(self.seats.get(id).is_none(), "not closed");
+    }
+
+    fn sit_down(&mut self, client: SocketAddr, server: SocketAddr) -> SessionId {
+        let seat = Seat {
+            client,
+            server,
+            watch: Watch::Nothing,
+            deadline: None,
+            unread: Vec::new(),
+            news: false,
+            hung_up: false,
+            handing_off: None,
+            replies: Vec::new(),
+        };
+        self.current = self.seats.insert(seat).unwrap();
+        self.current
+    }
+
+    pub fn choose(&mut self, number: u8) {
+        let count = self.seats.len().max(1);
+        let nth = self.seats.iter().nth(usize::from(number) % count);
+        self.current = nth.map_or(self.gone, |(id, _)| id);
+    }
+
+    /// In one piece.
+    pub fn says(&mut self, words: &[u8]) {
+        let Some(seat) = self.seats.get_mut(self.current) else { return };
+        if words.is_empty() || seat.hung_up {
+            return;
+        }
+        seat.unread.extend_from_slice(words);
+        seat.news = true;
+        self.deliver();
+    }
+
+    /// Either in an orderly way, or because what we have sent came back.
+    pub fn hangs_up(&mut self, reset: bool) {
+        let session = self.current;
+        let Some(seat) = self.seats.get_mut(session) else { return };
+        seat.hung_up = true;
+        seat.news = true;
+        if reset {
+            self.feed(Input::Closed { session });
+        }
+        self.deliver();
+    }
+
+    pub fn hand_off(&mut self, result: HandOffResult<'_>) {
+        let session = self.current;
+        match self.seats.get_mut(session) {
+            Some(seat) if seat.handing_off == Some(UnderWay::Sent) => {
+                if result == HandOffResult::Busy {
+                    seat.handing_off = Some(UnderWay::Pausing);
+                }
+                self.feed(Input::HandOff { session, result });
+                self.deliver();
+            }
+            _ => {}
+        }
+    }
+
+    pub fn list_answer(&mut self, number: u8, answer: &Answer) {
+        let count = self.questions.len().max(1);
+        let nth = self.questions.iter().nth(usize::from(number) % count);
+        let Some(question) = nth.copied() else { return };
+        self.questions.remove(&question);
+        self.feed(Input::ListAnswer { question, answer });
+        self.deliver();
+    }
+
+    pub fn terminate(&mut self) {
+        self.feed(Input::Terminate);
+        self.deliver();
+    }
+
+    /// Something that comes too late, or when nobody is waiting for it.
+    pub fn stray(&mut self, kind: u8, whom: u8) {
+        let result = HandOffResult::Busy;
+        let data = b"HELO late\r\n";
+        if whom.is_multiple_of(2) {
+            let session = self.gone;
+            self.feed(match kind % 5 {
+                0 => Input::Deadline { session },
+                1 => Input::Closed { session },
+                2 => Input::Peeked { session, data },
+                3 => Input::Received { session, data },
+                _ => Input::HandOff { session, result },
+            });
+        } else if let Some(seat) = self.seats.get(self.current) {
+            let session = self.current;
+            let input = match kind % 4 {
+                0 if seat.watch != Watch::Peek => Input::Peeked { session, data },
+                1 if seat.watch != Watch::Read => Input::Received { session, data },
+                2 if seat.handing_off.is_some() => Input::Closed { session },
+                3 if seat.handing_off != Some(UnderWay::Sent) => Input::HandOff { session, result },
+                _ => return,
+            };
+            let before = seat.replies.len();
+            self.feed(input);
+            assert_eq!(self.seats.get(session).unwrap().replies.len(), before, "{input:?}");
+        }
+        self.deliver();
+    }
+
+    /// Lets time pass; what is due happens on time.
+    pub fn pause(&mut self, span: Duration) {
+        let end = self.time + span;
+        while let Some((at, id)) = self.next_deadline().filter(|(at, _)| *at <= end) {
+            self.expire(at, id);
+        }
+        self.time = end;
+    }
+
+    /// Waits until everybody has gone.
+    pub fn finish(&mut self) {
+        let most = MOST_DEADLINES * (self.seats.len() + 1);
+        for _ in 0..most {
+            let Some((at, id)) = self.next_deadline() else { break };
+            self.expire(at, id);
+        }
+        assert!(self.seats.is_empty(), "they stay for ever");
+        assert!(self.questions.is_empty(), "{:?} are nobody's", self.questions);
+        self.screener.check_invariants().unwrap();
+    }
+
+    fn next_deadline(&self) -> Option<(Duration, SessionId)> {
+        self.seats.iter().filter_map(|(id, seat)| Some((seat.deadline?, id))).min()
+    }
+
+    fn expire(&mut self, at: Duration, session: SessionId) {
+        self.time = self.time.max(at);
+        self.seats.get_mut(session).unwrap().deadline = None;
+        self.feed(Input::Deadline { session });
+        self.deliver();
+    }
+
+    /// Tells the core what sockets have for it, until there is nothing more.
+    fn deliver(&mut self) {
+        loop {
+            let wants = |seat: &Seat| {
+                seat.news
+                    && seat.watch != Watch::Nothing
+                    && (seat.hung_up || !seat.unread.is_empty())
+            };
+            let found = self.seats.iter().find(|(_, seat)| wants(seat)).map(|(id, _)| id);
+            let Some(session) = found else { return };
+            let seat = self.seats.get_mut(session).unwrap();
+            seat.news = false;
+            if seat.unread.is_empty() {
+                self.feed(Input::Closed { session });
+            } else if seat.watch == Watch::Peek {
+                let data = seat.unread[..seat.unread.len().min(PEEK_LIMIT)].to_vec();
+                self.feed(Input::Peeked { session, data: &data });
+            } else {
+                let data = std::mem::take(&mut seat.unread);
+                seat.news = seat.hung_up;
+                self.feed(Input::Received { session, data: &data });
+            }
+        }
+    }
+
+    /// One turn.
+    fn feed(&mut self, input: Input<'_>) {
+        static BASE: OnceLock<Instant> = OnceLock::new();
+        let base = *BASE.get_or_init(Instant::now);
+        let now = Now { mono: base + self.time, wall: START.plus(self.time) };
+        let mut out = Vec::new();
+        self.screener.handle(input, now, &mut self.outside, &mut out);
+        self.screener.check_invariants().unwrap();
+
+        let (about, size) = match input {
+            Input::Connected { session, .. }
+            | Input::Unidentified { session, .. }
+            | Input::Closed { session }
+            | Input::Deadline { session }
+            | Input::HandOff { session, .. } => (About::Session(session), 1),
+            Input::Peeked { session, data } | Input::Received { session, data } => {
+                (About::Session(session), data.len())
+            }
+            Input::ListAnswer { question, .. } => (About::Question(question), self.seats.len()),
+            Input::Terminate => (About::Everybody, self.seats.len()),
+        };
+        let most = 40 + 8 * size;
+        assert!(out.len() <= most, "{} outputs for {input:?}", out.len());
+        for output in &out {
+            self.apply(&about, output, base);
+        }
+        for (id, seat) in self.seats.iter() {
+            assert!(seat.deadline.is_some(), "{id:?} has no deadline: {seat:?}");
+        }
+        assert_eq!(self.screener.sessions(), self.seats.len());
+        let handing_off = self.seats.iter().filter(|(_, seat)| seat.handing_off.is_some());
+        assert_eq!(self.screener.hand_offs(), handing_off.count());
+        let mut addresses = BTreeMap::new();
+        for (_, seat) in self.seats.iter() {
+            *addresses.entry(seat.client.ip()).or_insert(0_usize) += 1;
+        }
+        let limit = self.policy.limits.per_client.unwrap_or(usize::MAX);
+        assert!(addresses.values().all(|sessions| *sessions <= limit), "{addresses:?}");
+        for question in &self.questions {
+            assert!(addresses.contains_key(&question.address), "who asked {question:?}?");
+        }
+    }
+
+    fn apply(&mut self, about: &About, output: &Output, base: Instant) {
+        let id = match output {
+            Output::Log(line) => return texts::log_line(&self.policy, line),
+            Output::Store(address, record) => {
+                let present = self.seats.iter().any(|(_, seat)| seat.client.ip() == *address);
+                assert!(present, "a verdict on nobody");
+                self.outside.stored.insert(*address, *record);
+                return;
+            }
+            Output::AskList(question) => {
+                assert!(self.questions.insert(*question), "{question:?} is asked twice at once");
+                return;
+            }
+            Output::ForgetList(question) => {
+                assert!(self.questions.remove(question), "{question:?} was not asked");
+                return;
+            }
+            Output::Send(id, _)
+            | Output::SendText { session: id, .. }
+            | Output::Watch(id, _)
+            | Output::SetDeadline(id, _)
+            | Output::HandOff { session: id, .. }
+            | Output::Close(id) => *id,
+        };
+        let seat = self.seats.get_mut(id);
+        let seat = seat.unwrap_or_else(|| panic!("{output:?}, but that one has gone"));
+        match about {
+            About::Session(whom) => assert_eq!(id, *whom, "{output:?} is about another one"),
+            About::Question(question) => assert_eq!(seat.client.ip(), question.address),
+            About::Everybody => {}
+        }
+        match output {
+            Output::Send(_, reply) => seat.sent(&self.policy, *reply, None),
+            Output::SendText { reply, text, .. } => seat.sent(&self.policy, *reply, Some(text)),
+            Output::Watch(_, watch) => {
+                seat.watch = *watch;
+                seat.news = true;
+                if *watch == Watch::Read {
+                    seat.handing_off = None;
+                }
+            }
+            Output::SetDeadline(_, deadline) => {
+                let deadline = deadline.checked_duration_since(base).unwrap();
+                assert!(deadline >= self.time, "a deadline in the past");
+                seat.deadline = Some(deadline);
+            }
+            Output::HandOff { client, server, .. } => {
+                assert_eq!((*client, *server), (seat.client, seat.server));
+                assert_eq!(seat.watch, Watch::Nothing, "handed off while it is looked at");
+                assert_ne!(seat.handing_off, Some(UnderWay::Sent), "handed off twice");
+                seat.handing_off = Some(UnderWay::Sent);
+            }
+            _ => {
+                assert_eq!(*output, Output::Close(id));
+                self.seats.remove(id);
+                self.gone = id;
+            }
+        }
+    }
+}
+
+impl Seat {
+    fn sent(&mut self, policy: &Policy, reply: Reply, footer: Option<&str>) {
+        texts::reply(policy, reply, footer);
+        let begins = matches!(reply, Reply::Teaser | Reply::Greeting);
+        assert!(!begins || !self.replies.contains(&reply), "{reply:?} twice");
+        assert!(reply != Reply::Teaser || self.replies.is_empty(), "a teaser too late");
+        self.replies.push(reply);
+    }
+}

@@ -1,0 +1,70 @@
+//! Tables by their names: `type:name`, whatever the name. No name makes one open forever,
+//! and a table that opens answers.
+//!
+//! Input: a key, a line with a table, and the text of the one file that there is, `/f`.
+
+use std::io;
+use std::path::Path;
+
+use gatepost::postfix::table::{Answer, FileSource, OpenOptions, TableId, Tables};
+
+use super::take::Take;
+
+/// One file.
+pub struct OneFile<'a>(pub &'a [u8]);
+
+impl FileSource for OneFile<'_> {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        if path == Path::new("/f") {
+            Ok(self.0.to_vec())
+        } else {
+            Err(io::Error::from_raw_os_error(2))
+        }
+    }
+}
+
+pub fn check(data: &[u8]) {
+    let mut take = Take(data);
+    let key = String::from_utf8_lossy(take.until(b'\n'));
+    let spec = String::from_utf8_lossy(take.until(b'\n'));
+    let files = OneFile(take.0);
+    for options in [OpenOptions::FOLDED, OpenOptions::EXACT, OpenOptions::TOLERANT] {
+        let mut messages = Vec::new();
+        let mut tables = Tables::new(false);
+        let Ok(id) = tables.open(&spec, options, &files, &mut messages) else {
+            let mut strict = Tables::new(true);
+            assert!(strict.open(&spec, options, &files, &mut messages).is_err(), "{spec}");
+            continue;
+        };
+        assert_eq!(tables.spec(id), spec);
+        assert_eq!(tables.open(&spec, options, &files, &mut messages), Ok(id), "open already");
+        let before = answer(&tables, id, &key);
+        assert!(!before.starts_with("found") || before.len() <= 100_000, "{} bytes", before.len());
+
+        // The same text once more changes nothing, and other text does no harm.
+        let watched = tables.watched();
+        assert!(watched.len() <= spec.len());
+        let random = spec.contains("randmap:");
+        if watched.iter().any(|path| path == Path::new("/f")) {
+            tables.reload(Path::new("/f"), files.0);
+            assert!(random || answer(&tables, id, &key) == before, "{spec}");
+        }
+        for path in &watched {
+            tables.reload(path, b"127.0.0.1 x\n127.0.0.1 y\nif\n");
+            answer(&tables, id, &key);
+        }
+        let mut strict = Tables::new(true);
+        if let Ok(id) = strict.open(&spec, options, &files, &mut messages) {
+            assert!(random || answer(&strict, id, &key) == before, "{spec}");
+        }
+    }
+}
+
+fn answer(tables: &Tables, id: TableId, key: &str) -> String {
+    let mut warnings = Vec::new();
+    match tables.lookup(id, key, &mut warnings) {
+        Answer::Found(value) => format!("found {value}"),
+        Answer::NotFound => "not found".into(),
+        Answer::Failed => "failed".into(),
+    }
+}
