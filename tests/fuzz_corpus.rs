@@ -137,7 +137,7 @@ macro_rules! tests {
 }
 
 tests! {
-    address_list attr cache_record cidr dns_answer dnsbl_sites expand gatepost_cf inline main_cf
+    address_list attr cache_record cidr dns_answer dnsbl_sites expand gatepost_cf guard_saved inline main_cf
     resolv_conf smtp_line smtp_session tables texthash
 }
 

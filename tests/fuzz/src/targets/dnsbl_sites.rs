@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use gatepost::screen::dnsbl::answer::{Answer, Failure};
+use gatepost::screen::dnsbl::guard::Mode;
 use gatepost::screen::dnsbl::lists::Lists;
 use gatepost::screen::dnsbl::score::{State, TtlLimits, bounds, score};
 use gatepost::screen::dnsbl::site::{Filter, Site, parse_sites};
@@ -123,27 +124,30 @@ fn partner(text: &str) -> Option<usize> {
 fn scores(lists: &Lists, mut take: Take<'_>) {
     let count = lists.len().min(40);
     let mut states = vec![State::Pending; lists.len()];
-    let mut foretold = bounds(lists, &states);
+    let mode = take.pick(&[Mode::Off, Mode::Enforce, Mode::Warn]);
+    let mut foretold = bounds(lists, &states, mode);
     for place in 0..count {
         states[place] = match take.number() % 5 {
             0 => State::Answered(Answer::NotListed { ttl: Some(take.number().into()) }),
             1 => State::Answered(Answer::Failed(Failure::NoReply)),
             2 => State::Aside,
             _ => {
-                let addresses = [[127, 0, 0, take.number()].into()].into();
+                let addresses =
+                    [[127, take.pick(&[0, 255]), take.pick(&[0, 255]), take.number()].into()]
+                        .into();
                 State::Answered(Answer::Listed { addresses, ttl: take.number().into() })
             }
         };
-        let now = bounds(lists, &states);
+        let now = bounds(lists, &states, mode);
         assert!(foretold.0 <= now.0 && now.0 <= now.1 && now.1 <= foretold.1, "{now:?}");
         foretold = now;
-        let score = score(lists, &states, LIMITS);
+        let score = score(lists, &states, LIMITS, mode);
         assert!((60..=3600).contains(&score.ttl), "{score:?}");
         assert!(score.top.is_some() || score.rank == 0, "{score:?}");
         assert!(score.top.is_none_or(|entry| lists.of_entry(entry).is_some()));
     }
     if count == lists.len() {
-        let rank = score(lists, &states, LIMITS).rank;
-        assert_eq!(bounds(lists, &states), (rank, rank));
+        let rank = score(lists, &states, LIMITS, mode).rank;
+        assert_eq!(bounds(lists, &states, mode), (rank, rank));
     }
 }

@@ -19,6 +19,7 @@ mod dns_answer;
 mod dnsbl_sites;
 mod expand;
 mod gatepost_cf;
+mod guard_saved;
 mod inline;
 mod main_cf;
 mod resolv_conf;
@@ -36,7 +37,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const ALL: [Target; 15] = [
+pub const ALL: [Target; 16] = [
     Target { name: "address_list", check: address_list::check },
     Target { name: "attr", check: attr::check },
     Target { name: "cache_record", check: cache_record::check },
@@ -45,6 +46,7 @@ pub const ALL: [Target; 15] = [
     Target { name: "dnsbl_sites", check: dnsbl_sites::check },
     Target { name: "expand", check: expand::check },
     Target { name: "gatepost_cf", check: gatepost_cf::check },
+    Target { name: "guard_saved", check: guard_saved::check },
     Target { name: "inline", check: inline::check },
     Target { name: "main_cf", check: main_cf::check },
     Target { name: "resolv_conf", check: resolv_conf::check },

@@ -32,7 +32,7 @@ const UNIDENTIFIED: u8 = FIRST_STEP;
 /// Bounds for what one input may cost.
 const MOST_STEPS: usize = 300;
 
-const PAUSES: [Duration; 10] = [
+const PAUSES: [Duration; 9] = [
     Duration::ZERO,
     Duration::from_millis(50),
     Duration::from_millis(990),
@@ -42,8 +42,10 @@ const PAUSES: [Duration; 10] = [
     Duration::from_secs(10),
     Duration::from_secs(100),
     Duration::from_secs(300),
-    Duration::from_secs(90_000),
 ];
+
+/// How far the wall clock can be set on: to where verdicts have become stale.
+const JUMP: Duration = Duration::from_secs(90_000);
 
 pub fn check(data: &[u8]) {
     let is_step = |byte: &u8| *byte >= FIRST_STEP;
@@ -66,7 +68,10 @@ fn act(world: &mut World, step: u8, take: &mut Take<'_>) {
     match step {
         CONNECTS => world.connects(take.number(), take.number()),
         NEXT_CLIENT => world.choose(take.number()),
-        PAUSE => world.pause(take.pick(&PAUSES)),
+        PAUSE => match usize::from(take.number()) {
+            9 => world.jump(JUMP),
+            number => world.pause(PAUSES[number % PAUSES.len()]),
+        },
         HANGS_UP => world.hangs_up(take.pick(&[false, true])),
         HAND_OFF => world.hand_off(take.pick(&[
             HandOffResult::Done,
@@ -93,7 +98,8 @@ fn answer(take: &mut Take<'_>) -> Answer {
         2 => Answer::Failed(Failure::TimeLimit),
         3 => Answer::Failed(Failure::ServerError),
         more => {
-            let octets = (4..=more).map(|_| [127, 0, 0, take.number()].into());
+            let high = take.pick(&[0, 255]);
+            let octets = (4..=more).map(|_| [127, high, high, take.number()].into());
             let addresses: Box<[_]> = octets.collect();
             Answer::Listed { addresses, ttl: take.pick(&TTLS) }
         }

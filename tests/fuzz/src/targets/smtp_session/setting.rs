@@ -1,12 +1,15 @@
 //! The policy, and what the core may ask.
 //!
 //! One byte each, in the order in which they are taken here; 0, and what is missing, stands
-//! for what a stock main.cf has.
+//! for what a stock main.cf has. A new choice is taken last, so that corpus files keep their
+//! meaning.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use gatepost::screen::dnsbl::guard::Mode;
+use gatepost::screen::dnsbl::guard::saved::Saved;
 use gatepost::screen::dnsbl::lists::Lists;
 use gatepost::screen::dnsbl::site::parse_sites;
 use gatepost::screen::event::{Access, Cached, Lookups};
@@ -42,8 +45,17 @@ const FOOTERS: [Option<&str>; 5] = [
 
 const KEYWORDS: [&str; 3] = ["", "chunking dsn", "size,silent-discard,starttls"];
 
+/// What was remembered of lists.
+const SAVED: [Option<&str>; 5] = [
+    None,
+    Some("1 zone a.test aside=silent since=1799990000 silent=1799990000"),
+    Some("1 zone a.test aside=refuses,127.255.255.254 since=1 warned=1"),
+    Some("1 zone good.test aside=silent since=18446744073709551615 warned=18446744073709551615"),
+    Some("1 resolver since=0 warned=18446744073709551615"),
+];
+
 /// What the world begins with.
-pub fn draw(take: &mut Take<'_>) -> (Policy, Outside) {
+pub fn draw(take: &mut Take<'_>) -> (Policy, Outside, Vec<Saved>) {
     let policy = policy(take);
     let outside = Outside {
         access: [(); 2].map(|()| {
@@ -55,7 +67,8 @@ pub fn draw(take: &mut Take<'_>) -> (Policy, Outside) {
         keywords: take.pick(&[None, Some(KEYWORDS[1]), Some(KEYWORDS[2])]),
         stored: HashMap::new(),
     };
-    (policy, outside)
+    let saved = take.pick(&SAVED).map(|text| Saved::decode(text).unwrap());
+    (policy, outside, saved.into_iter().collect())
 }
 
 fn policy(take: &mut Take<'_>) -> Policy {
@@ -82,6 +95,7 @@ fn policy(take: &mut Take<'_>) -> Policy {
             threshold: take.pick(&[stock.dnsbl.threshold, 2, 3, i32::MAX]),
             allowlist_threshold: take.pick(&[None, Some(-1), Some(i32::MIN)]),
             detail: take.pick(&[DetailLog::Listed, DetailLog::All, DetailLog::None]),
+            guard: take.pick(&[stock.dnsbl.guard, Mode::Enforce, Mode::Warn]),
             ..stock.dnsbl
         },
         line_length_limit: take.pick(&[stock.line_length_limit, 512, 513]),

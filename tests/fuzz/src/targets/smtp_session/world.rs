@@ -1,11 +1,12 @@
 //! The edge's side: sockets, timers, questions under way; and the laws for what comes out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use gatepost::screen::dnsbl::answer::{Answer, Question};
+use gatepost::screen::dnsbl::answer::{Answer, Asker, Failure, Question};
+use gatepost::screen::dnsbl::guard::saved::Saved;
 use gatepost::screen::event::{HandOffResult, Input, Now, Output, PEEK_LIMIT, Watch};
 use gatepost::screen::policy::Policy;
 use gatepost::screen::reply::Reply;
@@ -55,8 +56,12 @@ pub struct World {
     current: SessionId,
     /// The session that has ended last.
     gone: SessionId,
-    questions: BTreeSet<Question>,
+    /// The questions under way, and when their time is up.
+    questions: BTreeMap<Question, Duration>,
+    guard_deadline: Option<Duration>,
     time: Duration,
+    /// How far the wall clock is ahead.
+    ahead: Duration,
     port: u16,
 }
 
@@ -64,23 +69,39 @@ pub struct World {
 enum About {
     Session(SessionId),
     Question(Question),
+    Guard,
     Everybody,
 }
 
+/// What happens because of the time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Guard,
+    Question(Question),
+    Session(SessionId),
+}
+
 impl World {
-    pub fn new((policy, outside): (Policy, Outside)) -> World {
+    pub fn new((policy, outside, saved): (Policy, Outside, Vec<Saved>)) -> World {
         let nobody = SessionId { slot: u32::MAX, generation: 1 };
-        World {
+        let mut world = World {
             screener: Screener::new(policy.clone()),
             policy,
             outside,
             seats: Slots::default(),
             current: nobody,
             gone: nobody,
-            questions: BTreeSet::new(),
+            questions: BTreeMap::new(),
+            guard_deadline: None,
             time: Duration::ZERO,
+            ahead: Duration::ZERO,
             port: 1024,
-        }
+        };
+        let mut out = Vec::new();
+        let now = world.now();
+        world.screener.watch_lists(&saved, now, &mut out);
+        out.iter().for_each(|output| world.apply(&About::Guard, output));
+        world
     }
 
     pub fn connects(&mut self, from: u8, to: u8) {
@@ -164,7 +185,7 @@ impl World {
 
     pub fn list_answer(&mut self, number: u8, answer: &Answer) {
         let count = self.questions.len().max(1);
-        let nth = self.questions.iter().nth(usize::from(number) % count);
+        let nth = self.questions.keys().nth(usize::from(number) % count);
         let Some(question) = nth.copied() else { return };
         self.questions.remove(&question);
         self.feed(Input::ListAnswer { question, answer });
@@ -208,32 +229,59 @@ impl World {
     /// Lets time pass; what is due happens on time.
     pub fn pause(&mut self, span: Duration) {
         let end = self.time + span;
-        while let Some((at, id)) = self.next_deadline().filter(|(at, _)| *at <= end) {
-            self.expire(at, id);
+        while let Some((at, due)) = self.next_due().filter(|(at, _)| *at <= end) {
+            self.happen(at, due);
         }
         self.time = end;
     }
 
+    /// Sets the wall clock.
+    pub fn jump(&mut self, span: Duration) {
+        self.ahead += span;
+    }
+
     /// Waits until everybody has gone.
     pub fn finish(&mut self) {
-        let most = MOST_DEADLINES * (self.seats.len() + 1);
-        for _ in 0..most {
-            let Some((at, id)) = self.next_deadline() else { break };
-            self.expire(at, id);
+        let mut left = MOST_DEADLINES * (self.seats.len() + 1);
+        while !self.seats.is_empty() {
+            let (at, due) = self.next_due().unwrap();
+            if matches!(due, Due::Session(_)) {
+                left = left.checked_sub(1).expect("they stay for ever");
+            }
+            self.happen(at, due);
         }
-        assert!(self.seats.is_empty(), "they stay for ever");
-        assert!(self.questions.is_empty(), "{:?} are nobody's", self.questions);
+        let asks = |question: &&Question| question.asker == Asker::Client;
+        assert_eq!(self.questions.keys().find(asks), None, "nobody wants to know that");
         self.screener.check_invariants().unwrap();
     }
 
-    fn next_deadline(&self) -> Option<(Duration, SessionId)> {
-        self.seats.iter().filter_map(|(id, seat)| Some((seat.deadline?, id))).min()
+    fn next_due(&self) -> Option<(Duration, Due)> {
+        let deadline = |(id, seat): (_, &Seat)| Some((seat.deadline?, Due::Session(id)));
+        let sessions = self.seats.iter().filter_map(deadline);
+        let questions = self.questions.iter().map(|(question, at)| (*at, Due::Question(*question)));
+        let guard = self.guard_deadline.map(|at| (at, Due::Guard));
+        sessions.chain(questions).chain(guard).min()
     }
 
-    fn expire(&mut self, at: Duration, session: SessionId) {
+    fn happen(&mut self, at: Duration, due: Due) {
         self.time = self.time.max(at);
-        self.seats.get_mut(session).unwrap().deadline = None;
-        self.feed(Input::Deadline { session });
+        match due {
+            Due::Guard => {
+                self.guard_deadline = None;
+                self.feed(Input::GuardDeadline);
+                let at_once = self.guard_deadline == Some(self.time);
+                assert!(!at_once, "the guard turns in circles");
+            }
+            Due::Question(question) => {
+                self.questions.remove(&question);
+                let answer = Answer::Failed(Failure::TimeLimit);
+                self.feed(Input::ListAnswer { question, answer: &answer });
+            }
+            Due::Session(session) => {
+                self.seats.get_mut(session).unwrap().deadline = None;
+                self.feed(Input::Deadline { session });
+            }
+        }
         self.deliver();
     }
 
@@ -262,11 +310,13 @@ impl World {
         }
     }
 
+    fn now(&self) -> Now {
+        Now { mono: base() + self.time, wall: START.plus(self.time + self.ahead) }
+    }
+
     /// One turn.
     fn feed(&mut self, input: Input<'_>) {
-        static BASE: OnceLock<Instant> = OnceLock::new();
-        let base = *BASE.get_or_init(Instant::now);
-        let now = Now { mono: base + self.time, wall: START.plus(self.time) };
+        let now = self.now();
         let mut out = Vec::new();
         self.screener.handle(input, now, &mut self.outside, &mut out);
         self.screener.check_invariants().unwrap();
@@ -280,13 +330,15 @@ impl World {
             Input::Peeked { session, data } | Input::Received { session, data } => {
                 (About::Session(session), data.len())
             }
+            Input::ListAnswer { question: Question { asker: Asker::TestPoint, .. }, .. }
+            | Input::GuardDeadline => (About::Guard, 1),
             Input::ListAnswer { question, .. } => (About::Question(question), self.seats.len()),
             Input::Terminate => (About::Everybody, self.seats.len()),
         };
         let most = 40 + 8 * size;
         assert!(out.len() <= most, "{} outputs for {input:?}", out.len());
         for output in &out {
-            self.apply(&about, output, base);
+            self.apply(&about, output);
         }
         for (id, seat) in self.seats.iter() {
             assert!(seat.deadline.is_some(), "{id:?} has no deadline: {seat:?}");
@@ -300,12 +352,18 @@ impl World {
         }
         let limit = self.policy.limits.per_client.unwrap_or(usize::MAX);
         assert!(addresses.values().all(|sessions| *sessions <= limit), "{addresses:?}");
-        for question in &self.questions {
+        for question in self.questions.keys().filter(|question| question.asker == Asker::Client) {
             assert!(addresses.contains_key(&question.address), "who asked {question:?}?");
         }
     }
 
-    fn apply(&mut self, about: &About, output: &Output, base: Instant) {
+    fn since_the_beginning(&self, deadline: Instant) -> Duration {
+        let deadline = deadline.checked_duration_since(base()).unwrap();
+        assert!(deadline >= self.time, "a deadline in the past");
+        deadline
+    }
+
+    fn apply(&mut self, about: &About, output: &Output) {
         let id = match output {
             Output::Log(line) => return texts::log_line(&self.policy, line),
             Output::Store(address, record) => {
@@ -315,11 +373,25 @@ impl World {
                 return;
             }
             Output::AskList(question) => {
-                assert!(self.questions.insert(*question), "{question:?} is asked twice at once");
+                let end = self.time + self.policy.dnsbl.timeout;
+                let before = self.questions.insert(*question, end);
+                assert_eq!(before, None, "{question:?} is asked twice at once");
                 return;
             }
             Output::ForgetList(question) => {
-                assert!(self.questions.remove(question), "{question:?} was not asked");
+                assert!(self.questions.remove(question).is_some(), "{question:?} was not asked");
+                return;
+            }
+            Output::SetGuardDeadline(deadline) => {
+                // What is in the past is due at once.
+                let deadline = deadline.saturating_duration_since(base());
+                self.guard_deadline = Some(deadline.max(self.time));
+                return;
+            }
+            Output::StoreList(saved) => {
+                let text = saved.encode();
+                assert!(!text.contains('\n'), "{text:?}");
+                assert_eq!(Saved::decode(&text).as_ref(), Some(saved));
                 return;
             }
             Output::Send(id, _)
@@ -334,6 +406,7 @@ impl World {
         match about {
             About::Session(whom) => assert_eq!(id, *whom, "{output:?} is about another one"),
             About::Question(question) => assert_eq!(seat.client.ip(), question.address),
+            About::Guard => panic!("{output:?} is not the guard's business"),
             About::Everybody => {}
         }
         match output {
@@ -347,9 +420,8 @@ impl World {
                 }
             }
             Output::SetDeadline(_, deadline) => {
-                let deadline = deadline.checked_duration_since(base).unwrap();
-                assert!(deadline >= self.time, "a deadline in the past");
-                seat.deadline = Some(deadline);
+                let deadline = self.since_the_beginning(*deadline);
+                self.seats.get_mut(id).unwrap().deadline = Some(deadline);
             }
             Output::HandOff { client, server, .. } => {
                 assert_eq!((*client, *server), (seat.client, seat.server));
@@ -364,6 +436,12 @@ impl World {
             }
         }
     }
+}
+
+/// The time at which all worlds begin.
+fn base() -> Instant {
+    static BASE: OnceLock<Instant> = OnceLock::new();
+    *BASE.get_or_init(Instant::now)
 }
 
 impl Seat {
