@@ -8,6 +8,7 @@ use std::path::Path;
 
 use gatepost::postfix::screen_tables::{ScreenTableSettings, ScreenTables};
 
+use super::regexp::is_harmless;
 use super::tables::OneFile;
 use super::take::Take;
 
@@ -24,6 +25,9 @@ pub fn check(data: &[u8]) {
         ..ScreenTableSettings::default()
     };
     let files = OneFile(take.0);
+    if !is_harmless(data) {
+        return;
+    }
     let random = data.windows(8).any(|part| part == b"randmap:");
     let mut tables = match ScreenTables::open(&settings, &files) {
         Ok((tables, _)) => tables,

@@ -47,7 +47,7 @@ pub fn check(data: &[u8]) {
 
 fn ask<'t>(table: &'t dyn Table, key: &str) -> Answer<'t> {
     let mut warnings = Vec::new();
-    let answer = table.lookup(key, &mut warnings);
+    let answer = table.lookup(key.as_bytes(), &mut warnings);
     assert_eq!(warnings, []);
     answer
 }

@@ -15,6 +15,7 @@ mod address_list;
 mod attr;
 mod cache_record;
 mod cidr;
+mod commands;
 mod dns_answer;
 mod dnsbl_sites;
 mod expand;
@@ -22,6 +23,7 @@ mod gatepost_cf;
 mod guard_saved;
 mod inline;
 mod main_cf;
+mod regexp;
 mod resolv_conf;
 mod smtp_line;
 mod smtp_session;
@@ -37,11 +39,12 @@ pub struct Target {
 }
 
 /// All of them.
-pub const ALL: [Target; 16] = [
+pub const ALL: [Target; 18] = [
     Target { name: "address_list", check: address_list::check },
     Target { name: "attr", check: attr::check },
     Target { name: "cache_record", check: cache_record::check },
     Target { name: "cidr", check: cidr::check },
+    Target { name: "commands", check: commands::check },
     Target { name: "dns_answer", check: dns_answer::check },
     Target { name: "dnsbl_sites", check: dnsbl_sites::check },
     Target { name: "expand", check: expand::check },
@@ -49,6 +52,7 @@ pub const ALL: [Target; 16] = [
     Target { name: "guard_saved", check: guard_saved::check },
     Target { name: "inline", check: inline::check },
     Target { name: "main_cf", check: main_cf::check },
+    Target { name: "regexp", check: regexp::check },
     Target { name: "resolv_conf", check: resolv_conf::check },
     Target { name: "smtp_line", check: smtp_line::check },
     Target { name: "smtp_session", check: smtp_session::check },

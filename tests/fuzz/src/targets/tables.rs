@@ -8,6 +8,7 @@ use std::path::Path;
 
 use gatepost::postfix::table::{Answer, FileSource, OpenOptions, TableId, Tables};
 
+use super::regexp::is_harmless;
 use super::take::Take;
 
 /// One file.
@@ -25,9 +26,12 @@ impl FileSource for OneFile<'_> {
 
 pub fn check(data: &[u8]) {
     let mut take = Take(data);
-    let key = String::from_utf8_lossy(take.until(b'\n'));
+    let key = take.until(b'\n');
     let spec = String::from_utf8_lossy(take.until(b'\n'));
     let files = OneFile(take.0);
+    if !is_harmless(data) {
+        return;
+    }
     for options in [OpenOptions::FOLDED, OpenOptions::EXACT, OpenOptions::TOLERANT] {
         let mut messages = Vec::new();
         let mut tables = Tables::new(false);
@@ -38,7 +42,7 @@ pub fn check(data: &[u8]) {
         };
         assert_eq!(tables.spec(id), spec);
         assert_eq!(tables.open(&spec, options, &files, &mut messages), Ok(id), "open already");
-        let before = answer(&tables, id, &key);
+        let before = answer(&tables, id, key);
         assert!(!before.starts_with("found") || before.len() <= 100_000, "{} bytes", before.len());
 
         // The same text once more changes nothing, and other text does no harm.
@@ -47,20 +51,20 @@ pub fn check(data: &[u8]) {
         let random = spec.contains("randmap:");
         if watched.iter().any(|path| path == Path::new("/f")) {
             tables.reload(Path::new("/f"), files.0);
-            assert!(random || answer(&tables, id, &key) == before, "{spec}");
+            assert!(random || answer(&tables, id, key) == before, "{spec}");
         }
         for path in &watched {
             tables.reload(path, b"127.0.0.1 x\n127.0.0.1 y\nif\n");
-            answer(&tables, id, &key);
+            answer(&tables, id, key);
         }
         let mut strict = Tables::new(true);
         if let Ok(id) = strict.open(&spec, options, &files, &mut messages) {
-            assert!(random || answer(&strict, id, &key) == before, "{spec}");
+            assert!(random || answer(&strict, id, key) == before, "{spec}");
         }
     }
 }
 
-fn answer(tables: &Tables, id: TableId, key: &str) -> String {
+fn answer(tables: &Tables, id: TableId, key: &[u8]) -> String {
     let mut warnings = Vec::new();
     match tables.lookup(id, key, &mut warnings) {
         Answer::Found(value) => format!("found {value}"),

@@ -40,7 +40,7 @@ pub fn check(data: &[u8]) {
 
 fn ask(table: &TextHash, key: &str) -> Option<String> {
     let mut warnings = Vec::new();
-    let answer = table.lookup(key, &mut warnings);
+    let answer = table.lookup(key.as_bytes(), &mut warnings);
     assert_eq!(warnings, []);
     match answer {
         Answer::Found(value) => Some(value.into_owned()),

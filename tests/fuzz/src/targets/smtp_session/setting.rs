@@ -12,7 +12,7 @@ use gatepost::screen::dnsbl::guard::Mode;
 use gatepost::screen::dnsbl::guard::saved::Saved;
 use gatepost::screen::dnsbl::lists::Lists;
 use gatepost::screen::dnsbl::site::parse_sites;
-use gatepost::screen::event::{Access, Cached, Lookups};
+use gatepost::screen::event::{Access, Cached, Filtered, Lookups};
 use gatepost::screen::footer::{Filter, Footers};
 use gatepost::screen::logline::Message;
 use gatepost::screen::policy::{
@@ -56,7 +56,7 @@ const SAVED: [Option<&str>; 5] = [
 
 /// What the world begins with.
 pub fn draw(take: &mut Take<'_>) -> (Policy, Outside, Vec<Saved>) {
-    let policy = policy(take);
+    let mut policy = policy(take);
     let outside = Outside {
         access: [(); 2].map(|()| {
             take.pick(&[Access::Undecided, Access::Permit, Access::Reject, Access::Undecided])
@@ -68,6 +68,7 @@ pub fn draw(take: &mut Take<'_>) -> (Policy, Outside, Vec<Saved>) {
         stored: HashMap::new(),
     };
     let saved = take.pick(&SAVED).map(|text| Saved::decode(text).unwrap());
+    policy.engine.command_filter = take.pick(&[None, Some("regexp:/f")]).map(str::to_owned);
     (policy, outside, saved.into_iter().collect())
 }
 
@@ -210,6 +211,29 @@ impl Lookups for Outside {
     fn footer(&mut self, reply: &str, _: &mut Vec<Message>) -> Option<String> {
         assert!(reply.starts_with(['4', '5']), "no footer for {reply}");
         self.footer.map(str::to_owned)
+    }
+
+    fn command_filter(&mut self, line: &[u8], messages: &mut Vec<Message>) -> Filtered {
+        match line {
+            b"help" => Filtered::Replaced("QUIT".into()),
+            b"nothing" => Filtered::Replaced("".into()),
+            b"trouble" => {
+                messages.push(Message::warning("filter: disk I/O error"));
+                Filtered::Failed
+            }
+            [b'x' | b'y', rest @ ..] => {
+                let rest = String::from_utf8_lossy(rest);
+                Filtered::Replaced(format!("MAIL FROM:<{rest}>").into())
+            }
+            _ => Filtered::Unchanged,
+        }
+    }
+
+    fn forbidden(&mut self, word: &[u8], messages: &mut Vec<Message>) -> bool {
+        if word == b"trouble" {
+            messages.push(Message::warning("list: disk I/O error"));
+        }
+        word.first().is_some_and(|byte| !byte.is_ascii_alphabetic()) || word == b"GET"
     }
 
     fn local_time(&mut self, _: UnixTime) -> String {
