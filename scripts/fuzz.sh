@@ -42,8 +42,8 @@ run() {
     say "== $1"
     mkdir -p "$OUT/corpus/$1" "$OUT/findings"
     # What a target prints is of no use, so libFuzzer only reports at the end.
-    if GATEPOST_FUZZ_TARGET=$1 "$PROGRAM" "${limit[@]}" -max_len=4096 -timeout=20 \
-        -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
+    if GATEPOST_FUZZ_TARGET=$1 "$PROGRAM" "${limit[@]}" -max_len=2048 -timeout=20 \
+        -rss_limit_mb=2048 -verbosity=0 -print_funcs=0 -print_final_stats=1 \
         -artifact_prefix="$OUT/findings/$1-" "$OUT/corpus/$1" "$FUZZ/corpus/$1" >"$log" 2>&1; then
         passed=$((passed + 1))
         sed -n 's/^stat::number_of_executed_units: */   executions: /p' "$log"
