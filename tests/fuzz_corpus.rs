@@ -138,7 +138,7 @@ macro_rules! tests {
 
 tests! {
     address_list attr cache_record cidr commands dns_answer dnsbl_sites expand gatepost_cf guard_saved inline main_cf
-    regexp resolv_conf smtp_line smtp_session tables texthash
+    regexp resolv_conf smtp_line smtp_session tables texthash tlsproxy
 }
 
 #[test]

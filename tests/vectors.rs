@@ -11,6 +11,8 @@
 mod engine;
 #[path = "vectors/lists.rs"]
 mod lists;
+#[path = "vectors/starttls.rs"]
+mod starttls;
 #[path = "simulation/stock.rs"]
 mod stock;
 
@@ -22,7 +24,8 @@ use gatepost::postfix::screen_tables::{ScreenTableSettings, ScreenTables};
 use gatepost::postfix::table::DiskFiles;
 use gatepost::screen::dnsbl::answer::{Answer, Question};
 use gatepost::screen::event::{
-    Access, Cached, Filtered, HandOffResult, Input, Lookups, Now, Output, PEEK_LIMIT, Watch,
+    Access, Cached, Filtered, HandOffResult, Input, Lookups, Now, Output, PEEK_LIMIT, TlsNews,
+    Watch,
 };
 use gatepost::screen::logline::{Level, LogLine, Message};
 use gatepost::screen::policy::{DetailLog, Policy, Wording};
@@ -121,6 +124,8 @@ struct Service {
     screener: Screener,
     tables: Tables,
     smtpd: HandOffResult<'static>,
+    /// What there is to tell of an attempt at TLS.
+    tlsproxy: &'static [TlsNews<'static>],
     base: Instant,
     time: Duration,
     peers: Slots<Peer>,
@@ -144,6 +149,7 @@ impl Service {
             tables: Tables::new(&policy),
             policy,
             smtpd: HandOffResult::Done,
+            tlsproxy: &[TlsNews::Asked, TlsNews::Taken],
             base: Instant::now(),
             time: Duration::ZERO,
             peers: Slots::default(),
@@ -174,6 +180,11 @@ impl Service {
 
     fn with_smtpd(mut self, result: HandOffResult<'static>) -> Service {
         self.smtpd = result;
+        self
+    }
+
+    fn with_tlsproxy(mut self, news: &'static [TlsNews<'static>]) -> Service {
+        self.tlsproxy = news;
         self
     }
 
@@ -273,7 +284,7 @@ impl Service {
         let mut out = Vec::new();
         self.screener.handle(input, now, &mut self.tables, &mut out);
         self.screener.check_invariants().unwrap();
-        let (mut ready, mut handed_off) = (Vec::new(), Vec::new());
+        let (mut ready, mut handed_off, mut starting) = (Vec::new(), Vec::new(), Vec::new());
         for output in out {
             match output {
                 Output::Log(line) => self.log.push(logged(&line)),
@@ -309,10 +320,21 @@ impl Service {
                     self.tables.cache.insert(address, record);
                 }
                 Output::HandOff { session, .. } => handed_off.push(session),
+                Output::StartTls { session, .. } => starting.push(session),
+                Output::AbandonTls(_) => {}
+                Output::TlsBegins(id) => {
+                    let name = self.peers.get(id).unwrap().name;
+                    self.seen.push(format!("{name} TLS"));
+                }
                 Output::Close(id) => self.closed(id, passed),
             }
         }
         ready.into_iter().for_each(|id| self.readable(id));
+        for session in starting {
+            for news in self.tlsproxy {
+                self.feed(Input::Tls { session, news: *news });
+            }
+        }
         for session in handed_off {
             self.feed(Input::HandOff { session, result: self.smtpd });
         }

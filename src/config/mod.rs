@@ -204,8 +204,7 @@ pub fn load(sources: &Sources, request: &Request) -> Result<Loaded, Fatal> {
     };
     let settings = Settings::read(&mut reader, checked);
     let policy = policy::policy(&mut reader, actions, &settings);
-    let mut messages = reader.finish()?;
-    messages.extend(policy::not_acted_on(&mut reader, &settings, policy.enabled));
+    let messages = reader.finish()?;
     Ok(Loaded { settings, policy, messages })
 }
 

@@ -2,13 +2,12 @@
 
 use super::checks::Actions;
 use super::reader::Reader;
-use super::settings::{Engine, Settings, TlsLevel};
+use super::settings::{Engine, Settings};
 use crate::postfix::lists::split_list;
-use crate::postfix::message::Message;
 use crate::screen::dnsbl::lists::Lists;
 use crate::screen::dnsbl::score::TtlLimits;
 use crate::screen::footer::{Filter, Footers};
-use crate::screen::policy::{DnsblRules, EngineRules, Limits, Policy, Wording};
+use crate::screen::policy::{DnsblRules, EngineRules, Limits, Policy, TlsLevel, Wording};
 use crate::screen::smtp::discard::{Discarded, Vocabulary};
 use crate::screen::smtp::keyword::Keyword;
 use crate::screen::test_set::{PerTest, Test, TestSet};
@@ -70,6 +69,7 @@ pub fn policy(reader: &mut Reader<'_>, actions: Actions, settings: &Settings) ->
         wording: wording(reader),
         delay_resolution: u8::try_from(reader.int("delay_logging_resolution_limit")).unwrap_or(0),
         smtpd_service: reader.str("smtpd_service_name"),
+        tlsproxy_service: reader.str("tlsproxy_service_name"),
     }
 }
 
@@ -78,6 +78,7 @@ fn engine(settings: &Settings) -> EngineRules {
     let announced = |keyword: &Keyword| match keyword {
         Keyword::Vrfy => !wanted.vrfy_keyword_disabled,
         Keyword::Smtputf8 => settings.smtputf8,
+        Keyword::Starttls => wanted.tls_level != TlsLevel::None,
         _ => true,
     };
     let is_before = |major, minor| {
@@ -88,6 +89,10 @@ fn engine(settings: &Settings) -> EngineRules {
         command_count_limit: wanted.command_count_limit,
         helo_required: wanted.helo_required,
         vrfy_disabled: wanted.vrfy_command_disabled,
+        tls_level: wanted.tls_level,
+        discarded_starttls_works: settings
+            .mail_version
+            .is_some_and(|version| version.is_at_least(3, 12)),
         announced: Keyword::ALL.into_iter().filter(announced).collect(),
         discarded: Discarded::parse(&wanted.discard_ehlo_keywords, vocabulary),
         vocabulary,
@@ -104,40 +109,6 @@ fn footers(wanted: &Engine) -> Footers {
         general: wanted.reject_footer.as_deref().map(Into::into),
         by_reply: split_list(&wanted.reject_footer_maps).next().is_some(),
         filter: Filter::parse(&wanted.expansion_filter),
-    }
-}
-
-/// Says what main.cf asks for in vain.
-pub fn not_acted_on(
-    reader: &mut Reader<'_>,
-    settings: &Settings,
-    enabled: TestSet,
-) -> Vec<Message> {
-    let mut messages = Vec::new();
-    let engine = &settings.engine;
-    // Without deep tests, good clients never meet the engine, and smtpd(8) offers them STARTTLS.
-    let tls_missed = match engine.tls_level {
-        TlsLevel::None => false,
-        TlsLevel::May => enabled.any_deep(),
-        TlsLevel::Encrypt => true,
-    };
-    if tls_missed {
-        let name = tls_parameter(reader);
-        messages.push(Message::warning(format!(
-            "{name} is set, but this version of Gatepost does not act on it yet"
-        )));
-    }
-    messages
-}
-
-/// The parameter that the TLS level comes from.
-fn tls_parameter(reader: &mut Reader<'_>) -> &'static str {
-    if reader.optional("postscreen_tls_security_level").is_some() {
-        "postscreen_tls_security_level"
-    } else if reader.bool("postscreen_enforce_tls") {
-        "postscreen_enforce_tls"
-    } else {
-        "postscreen_use_tls"
     }
 }
 

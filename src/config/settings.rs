@@ -9,7 +9,7 @@ use crate::postfix::mynetworks::Style;
 use crate::postfix::params::PostfixVersion;
 use crate::screen::dnsbl::site::Site;
 use crate::screen::expand::CompatibilityLevel;
-use crate::screen::policy::AddressFormat;
+use crate::screen::policy::{AddressFormat, TlsLevel};
 
 /// Everything that main.cf and gatepost.cf say outside the screening policy.
 #[derive(Clone, PartialEq, Debug)]
@@ -181,17 +181,6 @@ pub struct Engine {
     pub message_size_limit: u64,
     /// main.cf: `info_log_address_format`.
     pub address_format: AddressFormat,
-}
-
-/// What is done about STARTTLS.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TlsLevel {
-    /// It is not offered.
-    None,
-    /// It is offered.
-    May,
-    /// Nothing but EHLO and the like works without it.
-    Encrypt,
 }
 
 /// The values that needed more than their type to be checked.

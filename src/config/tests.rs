@@ -1,12 +1,12 @@
 use std::time::Duration;
 
-use super::settings::{Protocols, TlsLevel};
+use super::settings::Protocols;
 use super::*;
 use crate::postfix::mynetworks::Style;
 use crate::postfix::params::PostfixVersion;
 use crate::screen::expand::CompatibilityLevel;
 use crate::screen::footer::Filter;
-use crate::screen::policy::{AddressFormat, Limits, Stressed, Wording};
+use crate::screen::policy::{AddressFormat, Limits, Stressed, TlsLevel, Wording};
 use crate::screen::smtp::discard::{Discarded, Vocabulary};
 use crate::screen::smtp::keyword::Keyword;
 use crate::screen::test_set::{Action, Test, TestSet};
@@ -224,8 +224,7 @@ fn values_that_only_get_a_warning() {
     assert_eq!(
         texts(&verify.messages),
         [
-            "warning: postscreen_tls_security_level: unsupported TLS level \"Verify\", using \"encrypt\"",
-            "warning: postscreen_tls_security_level is set, but this version of Gatepost does not act on it yet"
+            "warning: postscreen_tls_security_level: unsupported TLS level \"Verify\", using \"encrypt\""
         ]
     );
     let style = loaded("mynetworks = 127.0.0.1\nmynetworks_style = FOO");
@@ -252,7 +251,7 @@ fn actions_and_tls() {
 }
 
 #[test]
-fn what_is_not_acted_on_yet() {
+fn tests_that_are_switched_on() {
     let Loaded { settings, policy, messages } = loaded(
         "postscreen_dnsbl_sites = bl.test*2\npostscreen_pipelining_enable = yes\n\
          postscreen_bare_newline_enable = yes\nsmtpd_tls_security_level = may",
@@ -261,13 +260,7 @@ fn what_is_not_acted_on_yet() {
         [Test::Pregreet, Test::Dnsbl, Test::Pipelining, Test::BareNewline].into_iter().collect();
     assert_eq!(policy.enabled, enabled);
     assert_eq!(settings.dnsbl.sites.len(), 1);
-    let expected = ["postscreen_tls_security_level"].map(|name| {
-        format!("warning: {name} is set, but this version of Gatepost does not act on it yet")
-    });
-    assert_eq!(texts(&messages), expected);
-    assert_eq!(loaded("smtpd_use_tls = yes").messages, [], "smtpd offers STARTTLS");
-    let old = loaded("smtpd_use_tls = yes\npostscreen_bare_newline_enable = yes");
-    assert!(texts(&old.messages)[0].starts_with("warning: postscreen_use_tls is set"));
+    assert_eq!(texts(&messages), [""; 0]);
 }
 
 #[test]
@@ -275,7 +268,9 @@ fn engine_rules() {
     let Loaded { policy, messages, .. } = loaded("compatibility_level = 3.6");
     assert_eq!(texts(&messages), [""; 0]);
     let rules = policy.engine;
-    assert_eq!(rules.announced, Keyword::ALL);
+    assert_eq!(rules.announced.len(), Keyword::ALL.len() - 1);
+    assert!(!rules.announced.contains(&Keyword::Starttls));
+    assert_eq!((rules.tls_level, rules.discarded_starttls_works), (TlsLevel::None, false));
     assert_eq!(rules.discarded, Discarded::NOTHING);
     assert_eq!(rules.command_filter, None);
     assert_eq!((rules.command_count_limit, rules.message_size_limit), (20, 10_240_000));
@@ -302,6 +297,12 @@ fn engine_rules() {
     assert_eq!(newer.policy.engine.discarded, words);
     assert!(rules.vrfy_disabled && rules.helo_required && !rules.smtputf8);
     assert!(!run("", None, "3.8.0").unwrap().policy.engine.old_starttls_syntax);
+    let rules = run("compatibility_level = 3.6\nsmtpd_use_tls = yes", None, "3.12-20260821")
+        .unwrap()
+        .policy
+        .engine;
+    assert_eq!(rules.announced, Keyword::ALL);
+    assert_eq!((rules.tls_level, rules.discarded_starttls_works), (TlsLevel::May, true));
     let filter = loaded("postscreen_command_filter = regexp:/x").policy.engine.command_filter;
     assert_eq!(filter.as_deref(), Some("regexp:/x"));
 }

@@ -67,6 +67,7 @@ impl Worker {
             Outcome::Passed(id) => {
                 self.feed(Input::HandOff { session: id, result: HandOffResult::Done }, now);
             }
+            Outcome::NoTlsproxy(id, errno) => self.no_tlsproxy(id, errno, now),
             Outcome::NotPassed(id, error) => {
                 let result = match error {
                     PassError::Busy => HandOffResult::Busy,
@@ -80,6 +81,7 @@ impl Worker {
 
     /// Closes a socket, and forgets all about it.
     pub(super) fn drop_conn(&mut self, id: SessionId) {
+        self.abandon_tls(id);
         self.timers.cancel(Timer::Session(id));
         self.timers.cancel(Timer::Linger(id));
         if let Some(conn) = self.conns.remove(id) {

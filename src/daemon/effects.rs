@@ -88,6 +88,9 @@ impl Worker {
             }
             Output::Store(address, record) => self.sources.cache.store(address, record),
             Output::HandOff { session, client, server } => self.pass(session, client, server),
+            Output::StartTls { session, client } => self.start_tls(session, client),
+            Output::AbandonTls(id) => self.abandon_tls(id),
+            Output::TlsBegins(id) => self.tls_begins(id),
             Output::Close(id) => self.close(id, now),
         }
     }
@@ -138,6 +141,7 @@ impl Worker {
 
     fn close(&mut self, id: SessionId, now: Now) {
         self.timers.cancel(Timer::Session(id));
+        self.abandon_tls(id);
         let Some(conn) = self.conns.get_mut(id) else { return };
         if self.lingering < MOST_LINGERING {
             let farewell = conn.say_farewell(&self.reactor, id);

@@ -2,8 +2,9 @@
 //!
 //! `startup` opens what it needs and locks itself in, `worker` is the loop, `accept` takes
 //! connections in, `clients` reports what their sockets say, `effects` does what the core wants
-//! done, `lookups` answers its questions, `lists` asks DNS blocklists on its behalf at the servers
-//! that `names` knows, `lifecycle` obeys the supervisor and signals.
+//! done, `starttls` talks to tlsproxy(8), `lookups` answers the core's questions, `lists` asks DNS
+//! blocklists on its behalf at the servers that `names` knows, `lifecycle` obeys the supervisor and
+//! signals.
 
 mod accept;
 mod clients;
@@ -12,9 +13,11 @@ mod lifecycle;
 mod lists;
 mod lookups;
 mod names;
+mod starttls;
 mod startup;
 mod worker;
 
 pub use names::{Content, NameServers, ResolvConf};
+pub use starttls::Tlsproxy;
 pub use startup::{CacheStart, Start, run};
 pub use worker::{Watched, WorkerSettings};

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::net::TcpListener;
+use nix::errno::Errno;
 use nix::sys::signalfd::SignalFd;
 
 use super::lists::ListLookups;
 use super::lookups::Sources;
+use super::starttls::{Asking, Tlsproxy};
 use crate::cache::watchdog::Heartbeat;
 use crate::control::{Channel, FromWorker};
 use crate::event::conn::Conn;
@@ -23,7 +25,7 @@ use crate::postfix::pass::PassError;
 use crate::screen::dnsbl::guard::saved::Saved;
 use crate::screen::event::{HandOffResult, Input, Now, Output};
 use crate::screen::screener::Screener;
-use crate::screen::session::{SessionId, Slots};
+use crate::screen::session::{ById, SessionId, Slots};
 use crate::screen::test_set::UnixTime;
 
 /// All that a worker owns.
@@ -33,6 +35,8 @@ pub struct Worker {
     /// Empty when this worker takes no new clients.
     pub(super) listeners: Vec<TcpListener>,
     pub(super) conns: Slots<Conn>,
+    /// The channels to tlsproxy(8) of clients that it has not taken yet.
+    pub(super) asking: ById<Asking>,
     pub(super) timers: Timers<Timer>,
     pub(super) screener: Screener,
     pub(super) sources: Sources,
@@ -65,6 +69,8 @@ pub struct Worker {
 pub struct WorkerSettings {
     /// The service that takes over clients, relative to the queue directory.
     pub pass_service: PathBuf,
+    /// The service that does TLS, and how it is asked.
+    pub tlsproxy: Tlsproxy,
     /// How many connections one listener may bring into one turn. The others wait for the next
     /// turn, so that a flood does not keep those who are here from being served.
     pub accept_batch: usize,
@@ -120,6 +126,8 @@ pub enum Outcome {
     NotPassed(SessionId, PassError),
     /// A client was passed on, and there is no way to hear when it is taken.
     Passed(SessionId),
+    /// tlsproxy(8) cannot be reached.
+    NoTlsproxy(SessionId, Errno),
 }
 
 /// Where the worker is in its life.
@@ -186,6 +194,7 @@ impl Worker {
             reactor,
             listeners: parts.listeners,
             conns: Slots::default(),
+            asking: ById::default(),
             timers: Timers::default(),
             screener: parts.screener,
             sources: parts.sources,
@@ -280,6 +289,7 @@ impl Worker {
                     lists.ready(slot, generation, now);
                 }
             }
+            Source::TlsChannel(id) => self.tlsproxy_says(id, now),
             Source::PassChannel(id) => {
                 if self.conns.get_mut(id).is_some_and(Conn::was_taken) {
                     let result = HandOffResult::Done;

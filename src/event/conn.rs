@@ -7,6 +7,7 @@ use mio::Interest;
 use mio::net::{TcpStream, UnixStream};
 
 use super::reactor::{Reactor, Source};
+use super::stream::Stream;
 use crate::screen::event::Watch;
 use crate::screen::session::SessionId;
 
@@ -17,13 +18,13 @@ pub const OUTPUT_LIMIT: usize = 16 * 1024;
 /// How much is thrown away of what a client still sends after our last word, bytes.
 const DISCARD_LIMIT: usize = 64 * 1024;
 
-/// A client's socket.
+/// A client's socket, or in its place the channel to tlsproxy(8), which has it.
 ///
 /// It is registered with the reactor only while something is to be heard from it: a client
 /// that is handed off at once never is.
 #[derive(Debug)]
 pub struct Conn {
-    stream: TcpStream,
+    stream: Stream,
     registered: Option<Interest>,
     watch: Watch,
     unsent: Vec<u8>,
@@ -69,7 +70,7 @@ impl Conn {
     /// Takes over an accepted socket, in non-blocking mode.
     pub fn new(stream: TcpStream) -> Conn {
         Conn {
-            stream,
+            stream: Stream::Client(stream),
             registered: None,
             watch: Watch::Nothing,
             unsent: Vec::new(),
@@ -209,6 +210,20 @@ impl Conn {
         }
     }
 
+    /// tlsproxy(8) has the client's socket, lent before: ours is closed, and the channel to
+    /// tlsproxy takes its place.
+    ///
+    /// # Errors
+    /// When the client has not taken what it was sent before: that cannot be sent any more.
+    pub fn become_tls(&mut self, reactor: &Reactor, channel: UnixStream) -> io::Result<()> {
+        // A reply that did not fit has put it there again.
+        if self.registered.take().is_some() {
+            reactor.deregister(&mut self.stream)?;
+        }
+        self.stream = Stream::Tls(channel);
+        if self.unsent.is_empty() { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
+    }
+
     /// The session has ended. A socket that is closed with unread input makes the kernel
     /// send a reset, which can overtake our last word: so what is there is thrown away, our
     /// half is shut down, and the client gets a moment to do likewise.
@@ -242,7 +257,7 @@ impl Conn {
             }
         }
         if self.unsent.is_empty() {
-            self.stream.shutdown(std::net::Shutdown::Write)?;
+            self.stream.shutdown_write()?;
         }
         self.update(reactor, id)?;
         Ok(Farewell::Lingers)

@@ -2,4 +2,5 @@
 
 pub mod conn;
 pub mod reactor;
+mod stream;
 pub mod timers;

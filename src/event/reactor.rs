@@ -30,6 +30,8 @@ pub enum Source {
         /// Counts the sockets that had this slot; wraps.
         generation: u32,
     },
+    /// The channel over which tlsproxy(8) is asked to take a client.
+    TlsChannel(SessionId),
 }
 
 // A token holds a kind, a slot and a whole generation.
@@ -56,6 +58,7 @@ impl Source {
             Source::Client(id) => (4, id.slot, id.generation),
             Source::PassChannel(id) => (5, id.slot, id.generation),
             Source::Dns { slot, generation } => (6, slot, generation),
+            Source::TlsChannel(id) => (7, id.slot, id.generation),
         };
         let slot = (slot & SLOT_MASK) as usize;
         Token(kind << KIND_SHIFT | slot << 32 | generation as usize)
@@ -73,6 +76,7 @@ impl Source {
             4 => Source::Client(id),
             5 => Source::PassChannel(id),
             6 => Source::Dns { slot, generation },
+            7 => Source::TlsChannel(id),
             _ => return None,
         })
     }
@@ -192,6 +196,7 @@ mod tests {
             Source::Client(id),
             Source::PassChannel(SessionId { slot: 3, generation: 9 }),
             Source::Dns { slot: 5, generation: u32::MAX },
+            Source::TlsChannel(id),
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }

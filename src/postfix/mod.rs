@@ -18,3 +18,4 @@ pub mod params;
 pub mod pass;
 pub mod screen_tables;
 pub mod table;
+pub mod tlsproxy;

@@ -16,10 +16,10 @@ pub const HAND_OFF_LIMIT: Duration = Duration::from_secs(100);
 /// How long a full listen queue is tried again, and how often. postscreen(8) gives up at
 /// once; a queue that is full for a moment is no reason to send a good client away.
 pub const BUSY_LIMIT: Duration = Duration::from_secs(1);
-const BUSY_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// strerror(3)'s text of EAGAIN, which is what postscreen(8) logs about a full listen queue.
-const BUSY_REASON: &str = "Resource temporarily unavailable";
+pub(super) const BUSY_REASON: &str = "Resource temporarily unavailable";
 
 /// Logs the verdict and remembers it.
 fn conclude(screener: &mut Screener, turn: &mut Turn<'_>, session: &Session) {

@@ -12,12 +12,13 @@ use super::session::{Phase, Session, SessionId};
 use super::smtp::address;
 use super::smtp::command::{LastCommand, Verb};
 use super::smtp::discard::Discarded;
-use super::smtp::engine::{Engine, Envelope, Note};
+use super::smtp::engine::{Engine, Envelope, Note, Then};
 use super::smtp::forbidden::{Suspicion, suspicion};
 use super::smtp::line::Piece;
 use super::smtp::offence::{self, Offence};
+use super::starttls;
 use super::test_set::Test;
-use super::verdict::{self, AfterOffence, Outcome};
+use super::verdict::{self, AfterOffence, Outcome, TlsOffer};
 
 /// The engine takes over a client that must not be handed off, or has a deep test ahead.
 pub(super) fn begin(
@@ -66,10 +67,46 @@ fn set_deadline(screener: &Screener, turn: &mut Turn<'_>, id: SessionId) {
 
 /// The client sent something.
 pub(super) fn received(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, data: &[u8]) {
-    let Some(session) = screener.screening.get_mut(id) else { return };
-    match converse(&screener.policy, turn, id, session, data) {
+    let course = hear(screener, turn, id, data);
+    follow(screener, turn, id, course);
+}
+
+/// A session returns to its dialogue, with input that has been read already. The time limit
+/// for the next line begins anew.
+pub(super) fn go_on(
+    screener: &mut Screener,
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    session: Session,
+    data: &[u8],
+) {
+    screener.screening.insert(id, session);
+    turn.out.push(Output::Watch(id, Watch::Read));
+    let course = match hear(screener, turn, id, data) {
+        Course::Waits => Course::GoesOn,
+        course => course,
+    };
+    follow(screener, turn, id, course);
+}
+
+fn hear<'d>(
+    screener: &mut Screener,
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    data: &'d [u8],
+) -> Course<'d> {
+    let offer = starttls::offer(screener, turn);
+    match screener.screening.get_mut(id) {
+        Some(session) => converse(&screener.policy, offer, turn, id, session, data),
+        None => Course::Waits,
+    }
+}
+
+fn follow(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, course: Course<'_>) {
+    match course {
         Course::Waits => {}
         Course::GoesOn => set_deadline(screener, turn, id),
+        Course::StartsTls(unread) => starttls::begin(screener, turn, id, unread),
         Course::Ends(reply) => {
             if let Some(session) = screener.screening.remove(id) {
                 turn.send(&screener.policy, id, session.client, reply);
@@ -80,23 +117,26 @@ pub(super) fn received(screener: &mut Screener, turn: &mut Turn<'_>, id: Session
 }
 
 /// What some input has come to.
-enum Course {
+enum Course<'d> {
     /// No line is complete.
     Waits,
     /// There was a line or several, and there may be more.
     GoesOn,
+    /// The last line wants TLS. This was sent behind it.
+    StartsTls(&'d [u8]),
     /// This is the last reply.
     Ends(Reply),
 }
 
 /// Answers all lines that are complete.
-fn converse(
+fn converse<'d>(
     policy: &Policy,
+    offer: TlsOffer,
     turn: &mut Turn<'_>,
     id: SessionId,
     session: &mut Session,
-    mut input: &[u8],
-) -> Course {
+    mut input: &'d [u8],
+) -> Course<'d> {
     let mut course = Course::Waits;
     loop {
         let Phase::AfterHandshake(engine) = &mut session.phase else { return course };
@@ -120,9 +160,10 @@ fn converse(
             let now = turn.now.wall;
             session.outcomes = verdict::after_recipient(policy, &session.outcomes, now);
         }
-        let mut answer = engine.answer(&policy.engine, session.refusal);
-        if let Reply::Ehlo(usual) = answer.reply {
-            answer.reply = engine.discard(keep_back(policy, turn, session.client, usual));
+        let mut answer = engine.answer(&policy.engine, session.refusal, offer);
+        if matches!(answer.reply, Reply::Ehlo(_)) {
+            let keywords = keep_back(policy, turn, session.client);
+            answer.reply = engine.discard(keywords, offer);
         }
         if let Some(note) = answer.note {
             turn.log(match note {
@@ -136,10 +177,11 @@ fn converse(
                 Note::TooManyCommands(last) => LogLine::CommandCountLimit(session.client, last),
             });
         }
-        if answer.ends {
-            return Course::Ends(answer.reply);
+        match answer.then {
+            Then::NextLine => turn.send(policy, id, session.client, answer.reply),
+            Then::Close => return Course::Ends(answer.reply),
+            Then::StartTls => return Course::StartsTls(input),
         }
-        turn.send(policy, id, session.client, answer.reply);
     }
 }
 
@@ -224,13 +266,9 @@ fn is_forbidden(turn: &mut Turn<'_>, word: &[u8]) -> bool {
     forbidden
 }
 
-/// The keywords to keep from a client that says EHLO; `usual` are those for everybody.
-fn keep_back(
-    policy: &Policy,
-    turn: &mut Turn<'_>,
-    client: SocketAddr,
-    usual: Discarded,
-) -> Discarded {
+/// The keywords to keep from a client that says EHLO.
+fn keep_back(policy: &Policy, turn: &mut Turn<'_>, client: SocketAddr) -> Discarded {
+    let usual = policy.engine.discarded;
     let mut messages = Vec::new();
     let words = turn.lookups.discarded_keywords(client.ip(), &mut messages);
     turn.log_messages(messages);

@@ -87,6 +87,13 @@ pub enum Input<'a> {
     },
     /// The time last set with [`Output::SetGuardDeadline`] has come.
     GuardDeadline,
+    /// What came of [`Output::StartTls`], step by step.
+    Tls {
+        /// The session.
+        session: SessionId,
+        /// What is new.
+        news: TlsNews<'a>,
+    },
     /// The process is told to end at once (SIGTERM).
     Terminate,
 }
@@ -102,6 +109,40 @@ pub enum HandOffResult<'a> {
     NoService(&'a str),
     /// The service was reached, but the descriptor could not be sent; strerror(3)'s text.
     NotSent(&'a str),
+}
+
+/// How it goes with tlsproxy(8).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TlsNews<'a> {
+    /// The listen queue of the service is full.
+    Busy,
+    /// It has introduced itself, and was asked to take the client.
+    Asked,
+    /// It has the client's socket. What is sent from now on goes to the client in the clear
+    /// until [`Output::TlsBegins`], and must be no more than the word that it waits for.
+    Taken,
+    /// Nothing comes of it; the client is still ours.
+    Failed {
+        /// What could not be done.
+        trouble: TlsTrouble<'a>,
+        /// What was wrong with its answer, if that says more.
+        detail: Option<&'a str>,
+    },
+}
+
+/// What could not be done about tlsproxy(8); reasons are strerror(3)'s texts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TlsTrouble<'a> {
+    /// The service cannot be reached.
+    NoService(&'a str),
+    /// It has not introduced itself as it should.
+    NoGreeting(&'a str),
+    /// It cannot be asked.
+    NotAsked(&'a str),
+    /// It refuses, or its answer makes no sense.
+    NoStatus,
+    /// It says that it is ready, but does not take the descriptor.
+    NotTaken,
 }
 
 /// How many bytes of early input are looked at, and so the highest count in a PREGREET
@@ -158,6 +199,19 @@ pub enum Output {
         /// Our end, likewise.
         server: SocketAddr,
     },
+    /// Ask tlsproxy(8) to take the client over ([`Input::Tls`]), whose input is not looked at
+    /// meanwhile.
+    StartTls {
+        /// The session.
+        session: SessionId,
+        /// The client's end, as tlsproxy(8) is told it.
+        client: SocketAddr,
+    },
+    /// Close the connection to tlsproxy(8) of a session that it has not taken, if there is one.
+    AbandonTls(SessionId),
+    /// Let go of the client's socket, which tlsproxy(8) has. From now on the connection to
+    /// tlsproxy(8) is the client's.
+    TlsBegins(SessionId),
     /// The session has ended: send what is left to send, then close the connection.
     Close(SessionId),
 }

@@ -16,6 +16,7 @@ use super::smtp::command::LastCommand;
 use super::smtp::discard::{Discarded, Vocabulary};
 use super::smtp::engine::Envelope;
 use super::smtp::offence::Offence;
+use super::verdict::{TLS_FAILURES, TLS_PAUSE, TlsNotice};
 use form::End;
 pub use form::{Elapsed, Escaped, Shown};
 pub use lists::{ListLine, Missing, Verdicts};
@@ -189,8 +190,41 @@ pub enum LogLine {
     },
     /// A DNS blocklist is broken, or no longer.
     Dnsbl(Notice),
+    /// tlsproxy(8) cannot be had.
+    TlsTrouble {
+        /// main.cf: `tlsproxy_service_name`.
+        service: Box<str>,
+        /// What could not be done.
+        trouble: TlsFailure,
+    },
+    /// STARTTLS is not offered for a while, or works again.
+    TlsNotice {
+        /// main.cf: `tlsproxy_service_name`.
+        service: Box<str>,
+        /// Which of them.
+        notice: TlsNotice,
+    },
     /// Something that a look-up had to say.
     Message(Message),
+}
+
+/// What could not be done about tlsproxy(8); reasons are strerror(3)'s texts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TlsFailure {
+    /// It cannot be reached.
+    NoService(Box<str>),
+    /// It has not introduced itself as it should.
+    NoGreeting(Box<str>),
+    /// It has not introduced itself in time.
+    LateGreeting,
+    /// It cannot be asked.
+    NotAsked(Box<str>),
+    /// It refuses, or its answer makes no sense.
+    NoStatus,
+    /// It has not answered in time.
+    LateStatus,
+    /// It does not take the descriptor.
+    NotTaken,
 }
 
 /// The two halves of a session, in postscreen's words.
@@ -218,7 +252,9 @@ impl LogLine {
             | LogLine::CannotConnect { .. }
             | LogLine::CannotPass { .. }
             | LogLine::HandOffTimeout { .. }
-            | LogLine::FilterFailed { .. } => Level::Warning,
+            | LogLine::FilterFailed { .. }
+            | LogLine::TlsTrouble { .. }
+            | LogLine::TlsNotice { notice: TlsNotice::Suspended, .. } => Level::Warning,
             LogLine::Dnsbl(notice) => notice.level(),
             LogLine::Message(message) => message.level,
             LogLine::List(line) => line.level(),
@@ -245,7 +281,8 @@ impl LogLine {
             | LogLine::ScreeningPortsBusy(_)
             | LogLine::Disconnect(_)
             | LogLine::EnteringStress(_)
-            | LogLine::LeavingStress(_) => Level::Info,
+            | LogLine::LeavingStress(_)
+            | LogLine::TlsNotice { notice: TlsNotice::Resumed, .. } => Level::Info,
         }
     }
 }
@@ -375,8 +412,39 @@ impl fmt::Display for LogLine {
                 write!(f, "timeout sending connection to service private/{service}")
             }
             LogLine::Dnsbl(notice) => notice.fmt(f),
+            LogLine::TlsTrouble { service, trouble } => tls_failure(f, service, trouble),
+            LogLine::TlsNotice { service, notice: TlsNotice::Suspended } => write!(
+                f,
+                "private/{service} service failed {TLS_FAILURES} times in a row: STARTTLS is not \
+                 offered for {}s",
+                TLS_PAUSE.as_secs()
+            ),
+            LogLine::TlsNotice { service, notice: TlsNotice::Resumed } => {
+                write!(f, "private/{service} service works again: STARTTLS is offered")
+            }
             LogLine::Message(message) => f.write_str(&message.text),
         }
+    }
+}
+
+/// The text for somebody whose answer does not come in time: what a read without waiting
+/// says of nothing to read.
+const NOTHING_THERE: &str = "Resource temporarily unavailable";
+
+fn tls_failure(f: &mut fmt::Formatter<'_>, service: &str, trouble: &TlsFailure) -> fmt::Result {
+    let service = format_args!("private/{service} service");
+    match trouble {
+        TlsFailure::NoService(reason) => write!(f, "connect to {service}: {reason}"),
+        TlsFailure::NoGreeting(reason) => {
+            write!(f, "problem receiving protocol attribute from {service}: {reason}")
+        }
+        TlsFailure::LateGreeting => {
+            write!(f, "timeout receiving protocol attribute from {service}: {NOTHING_THERE}")
+        }
+        TlsFailure::NotAsked(reason) => write!(f, "error sending request to {service}: {reason}"),
+        TlsFailure::NoStatus => write!(f, "problem receiving status from {service}"),
+        TlsFailure::LateStatus => write!(f, "timeout receiving status from {service}"),
+        TlsFailure::NotTaken => write!(f, "problem sending file handle to {service}"),
     }
 }
 

@@ -2,7 +2,8 @@
 //! clock, log call, environment, file or randomness.
 //!
 //! Read `event` for the contract, then the steps in the order in which a client takes
-//! them: `connect`, `early`, `dialogue`, `conclude`. Each asks `verdict` what follows.
+//! them: `connect`, `early`, `dialogue`, `starttls`, `conclude`. Each asks `verdict` what
+//! follows.
 
 mod blocklist;
 pub mod client;
@@ -21,6 +22,7 @@ pub mod reply;
 pub mod screener;
 pub mod session;
 pub mod smtp;
+pub mod starttls;
 pub mod test_set;
 #[cfg(test)]
 pub mod testing;

@@ -52,6 +52,8 @@ pub struct Policy {
     pub delay_resolution: u8,
     /// main.cf: `smtpd_service_name`.
     pub smtpd_service: String,
+    /// main.cf: `tlsproxy_service_name`.
+    pub tlsproxy_service: String,
 }
 
 /// How DNS blocklists are judged.
@@ -97,8 +99,13 @@ pub struct EngineRules {
     pub helo_required: bool,
     /// main.cf: `postscreen_disable_vrfy_command`: VRFY is refused.
     pub vrfy_disabled: bool,
+    /// main.cf: `postscreen_tls_security_level` and its predecessors.
+    pub tls_level: TlsLevel,
+    /// STARTTLS is only not announced when it is among the discarded keywords, as from
+    /// Postfix 3.12 on; before, it does not work either.
+    pub discarded_starttls_works: bool,
     /// What EHLO announces, in order, unless it is discarded: all but what main.cf's
-    /// `disable_vrfy_command` and `smtputf8_enable` take away.
+    /// `disable_vrfy_command`, `smtputf8_enable` and TLS level take away.
     pub announced: Vec<Keyword>,
     /// main.cf: `postscreen_discard_ehlo_keywords`.
     pub discarded: Discarded,
@@ -114,6 +121,17 @@ pub struct EngineRules {
     pub address_format: AddressFormat,
     /// The wording of Postfix 3.7 about STARTTLS with an argument, which speaks of EHLO.
     pub old_starttls_syntax: bool,
+}
+
+/// What is done about STARTTLS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TlsLevel {
+    /// It is not offered.
+    None,
+    /// It is offered.
+    May,
+    /// Nothing but EHLO and the like works without it.
+    Encrypt,
 }
 
 /// How mail addresses are logged (main.cf: `info_log_address_format`).

@@ -83,8 +83,16 @@ pub enum Reply {
     EtrnSyntax,
     /// To ETRN.
     NoQueue,
+    /// To STARTTLS: what follows goes over TLS.
+    ReadyForTls,
     /// To STARTTLS with an argument.
     StarttlsSyntax,
+    /// To STARTTLS: tlsproxy(8) is not to be had.
+    TlsUnavailable,
+    /// To STARTTLS over TLS.
+    TlsActive,
+    /// main.cf: `postscreen_tls_security_level = encrypt`.
+    StarttlsFirst,
     /// A command that is switched off.
     NotImplemented,
     /// No command at all.
@@ -145,6 +153,10 @@ impl Reply {
                 "501 Syntax: EHLO hostname"
             }
             Reply::StarttlsSyntax => "501 5.5.4 Syntax: STARTTLS",
+            Reply::ReadyForTls => "220 2.0.0 Ready to start TLS",
+            Reply::TlsUnavailable => "454 4.7.0 TLS not available due to local problem",
+            Reply::TlsActive => "554 5.5.1 Error: TLS already active",
+            Reply::StarttlsFirst => "530 5.7.0 Must issue a STARTTLS command first",
             Reply::HeloFirst => "503 5.5.1 Error: send HELO/EHLO first",
             Reply::SenderOk => "250 2.1.0 Ok",
             Reply::MailSyntax => "501 5.5.4 Syntax: MAIL FROM:<address>",
@@ -257,7 +269,11 @@ mod tests {
             (Reply::VrfyDisabled, "502 5.5.1 VRFY command is disabled"),
             (Reply::EtrnSyntax, "500 Syntax: ETRN domain"),
             (Reply::NoQueue, "458 Unable to queue messages"),
+            (Reply::ReadyForTls, "220 2.0.0 Ready to start TLS"),
             (Reply::StarttlsSyntax, "501 Syntax: EHLO hostname"),
+            (Reply::TlsUnavailable, "454 4.7.0 TLS not available due to local problem"),
+            (Reply::TlsActive, "554 5.5.1 Error: TLS already active"),
+            (Reply::StarttlsFirst, "530 5.7.0 Must issue a STARTTLS command first"),
             (Reply::NotImplemented, "502 5.5.1 Error: command not implemented"),
             (Reply::NotRecognized, "502 5.5.2 Error: command not recognized"),
             (

@@ -1,7 +1,7 @@
 //! The screening core: which input goes to which step, and the tables that the steps share.
 //!
 //! The steps themselves are in the files named after them: `connect`, `early`, `dialogue`,
-//! `conclude`.
+//! `starttls`, `conclude`.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -21,7 +21,8 @@ use super::logline::{Elapsed, LogLine, Message, Stage};
 use super::policy::{Policy, Stressed};
 use super::reply::Reply;
 use super::session::{ById, Phase, Session, SessionId};
-use super::verdict;
+use super::starttls;
+use super::verdict::{self, TlsHealth};
 
 /// All sessions of one process, and the policy they are judged by.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Screener {
     /// Sessions that smtpd(8) has not taken yet.
     pub(super) handing_off: ById<Session>,
     pub(super) stress: bool,
+    /// How it went with tlsproxy(8) of late.
+    pub(super) tls_health: TlsHealth,
     /// The process is about to end: nobody is kept waiting.
     pub(super) terminating: bool,
     /// The notice about old log words is given once per process.
@@ -85,6 +88,7 @@ impl Screener {
             screening: ById::default(),
             handing_off: ById::default(),
             stress: false,
+            tls_health: TlsHealth::default(),
             terminating: false,
             old_words_noticed: false,
             troubles: Troubles::default(),
@@ -159,6 +163,7 @@ impl Screener {
                 blocklist::answered(self, turn, question, answer);
             }
             Input::GuardDeadline => blocklist::guard_deadline(self, turn),
+            Input::Tls { session, news } => starttls::news(self, turn, session, news),
             Input::Terminate => self.terminate(turn),
         }
     }
@@ -169,7 +174,9 @@ impl Screener {
         let Some(session) = self.screening.remove(id) else { return };
         let stage = match session.phase {
             Phase::BeforeHandshake(_) => Stage::BeforeHandshake,
-            Phase::AfterHandshake(_) | Phase::HandingOff(_) => Stage::AfterHandshake,
+            Phase::AfterHandshake(_) | Phase::StartingTls(_) | Phase::HandingOff(_) => {
+                Stage::AfterHandshake
+            }
         };
         let after = self.elapsed(turn.now, &session);
         turn.log(LogLine::Hangup { client: session.client, after, stage });
@@ -183,6 +190,7 @@ impl Screener {
             match session.phase {
                 Phase::BeforeHandshake(_) => early::deadline(self, turn, id, session),
                 Phase::AfterHandshake(_) => dialogue::time_is_up(self, turn, id, session),
+                Phase::StartingTls(_) => starttls::time_is_up(self, turn, id, session),
                 Phase::HandingOff(_) => conclude::hand_off_deadline(self, turn, id, session),
             }
         }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::dnsbl::score::Score;
 use super::smtp::engine::Engine;
+use super::starttls::StartingTls;
 use super::test_set::TestSet;
 use super::verdict::{Outcomes, Refusal};
 
@@ -55,6 +56,9 @@ pub enum Phase {
     BeforeHandshake(GreetWait),
     /// Talking to the built-in SMTP engine: "tests after SMTP handshake".
     AfterHandshake(Box<Engine>),
+    /// Between the STARTTLS command and its reply: tlsproxy(8) is asked. Belongs to "tests
+    /// after SMTP handshake".
+    StartingTls(Box<StartingTls>),
     /// Waiting for smtpd(8) to take the client.
     HandingOff(HandingOff),
 }

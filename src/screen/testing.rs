@@ -7,7 +7,7 @@ use super::dnsbl::lists::Lists;
 use super::dnsbl::score::TtlLimits;
 use super::footer::Footers;
 use super::policy::{
-    AddressFormat, DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, Wording,
+    AddressFormat, DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, TlsLevel, Wording,
 };
 use super::smtp::discard::{Discarded, Vocabulary};
 use super::smtp::keyword::Keyword;
@@ -54,7 +54,9 @@ pub fn policy() -> Policy {
             command_count_limit: 20,
             helo_required: false,
             vrfy_disabled: false,
-            announced: Keyword::ALL.to_vec(),
+            tls_level: TlsLevel::None,
+            discarded_starttls_works: false,
+            announced: Keyword::ALL.into_iter().filter(|word| *word != Keyword::Starttls).collect(),
             discarded: Discarded::NOTHING,
             vocabulary: Vocabulary::Before311,
             message_size_limit: 10_240_000,
@@ -69,5 +71,6 @@ pub fn policy() -> Policy {
         wording: Wording::Respectful,
         delay_resolution: 2,
         smtpd_service: "smtpd".into(),
+        tlsproxy_service: "tlsproxy".into(),
     }
 }

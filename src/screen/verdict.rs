@@ -1,5 +1,7 @@
 //! The one place of decisions: total functions on values, no state, no effects.
 
+mod tls;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,6 +11,10 @@ use super::policy::{DnsblRules, Limits, Policy};
 use super::reply::Reply;
 use super::smtp::discard::Discarded;
 use super::test_set::{Action, CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
+pub use tls::{
+    TLS_FAILURES, TLS_PAUSE, TlsHealth, TlsNotice, TlsOffer, after_tls_failure, after_tls_success,
+    tls_offer,
+};
 
 /// What became of one test in one session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -5,7 +5,7 @@
 //! the workers finish their clients; for signals; and for the few requests of `control`.
 
 mod prepare;
-
+mod tls;
 mod watch;
 
 use std::io::Write as _;

@@ -10,6 +10,7 @@ use nix::unistd::{Group, chdir, setsid};
 use syslog::Facility;
 use thiserror::Error;
 
+use super::tls::tlsproxy;
 use super::watch::{self, Watch};
 use super::{CacheDuty, State, Supervisor, WorkerProcess};
 use crate::cache::CacheOptions;
@@ -31,7 +32,7 @@ use crate::postfix::screen_tables::{ScreenTableSettings, ScreenTables};
 use crate::postfix::table::DiskFiles;
 use crate::privileges::Owner;
 use crate::process;
-use crate::screen::policy::{Limits, Policy};
+use crate::screen::policy::{Policy, TlsLevel};
 use crate::screen::test_set::TestSet;
 use crate::sys::{self, Fork, errno_text};
 
@@ -72,9 +73,10 @@ pub fn prepare(
 ) -> Result<Supervisor, StartError> {
     process::ignore_signals().map_err(system("signal"))?;
     let Descriptors { status, listeners } = descriptors?;
-    let Loaded { settings, mut policy, messages } = load(options, environment)?;
+    let (Loaded { settings, mut policy, messages }, sources) = load(options, environment)?;
     open_log(&settings, options, environment);
     log_all(&messages)?;
+    let tlsproxy = tlsproxy(&sources, options, &settings, &policy);
     let owner = find_owner(&settings)?;
     let queue = &settings.directories.queue;
     chdir(queue.as_path()).map_err(|errno| {
@@ -88,7 +90,7 @@ pub fn prepare(
         (!policy.dnsbl.lists.is_empty()).then(|| name_servers(&settings, jail.as_deref()));
     let watched = watched(&tables, name_servers.as_ref());
     let place = locate_cache(&settings, &owner)?;
-    check_descriptor_limit(&policy.limits);
+    check_descriptor_limit(&policy);
     // Else a `postfix stop`, which signals master's process group, would cut off clients that
     // still wait. It fails for a process that leads a group already, which is as good.
     let _ = setsid();
@@ -157,6 +159,7 @@ pub fn prepare(
                     watchdog_timeout: settings.watchdog_timeout,
                     settings: WorkerSettings {
                         pass_service: Path::new("private").join(&settings.services.smtpd),
+                        tlsproxy,
                         // Siblings take turns: a burst must not fill the share of one.
                         accept_batch: if settings.own.workers > 1 { 1 } else { ACCEPT_BATCH },
                         max_idle: settings.max_idle,
@@ -200,11 +203,11 @@ pub fn adopt(options: &Options) -> Result<Descriptors, StartError> {
 }
 
 /// Reads main.cf and gatepost.cf.
-fn load(options: &Options, environment: &Environment) -> Result<Loaded, StartError> {
+fn load(options: &Options, environment: &Environment) -> Result<(Loaded, Sources), StartError> {
     let config_directory =
         environment.config_directory.clone().unwrap_or_else(|| "/etc/postfix".into());
     let host_name = nix::unistd::gethostname().map_err(system("gethostname"))?;
-    let attempt = || -> Result<Loaded, config::Fatal> {
+    let attempt = || -> Result<(Loaded, Sources), config::Fatal> {
         let sources = Sources::read(&config_directory, &options.overrides)?;
         let (build_defaults, trouble) = build_defaults::obtain(&sources, &memory(&sources));
         let request = Request {
@@ -216,7 +219,7 @@ fn load(options: &Options, environment: &Environment) -> Result<Loaded, StartErr
         };
         let mut loaded = config::load(&sources, &request)?;
         loaded.messages.splice(0..0, trouble);
-        Ok(loaded)
+        Ok((loaded, sources))
     };
     attempt().map_err(|fatal| {
         let reason = fatal.reason().to_owned();
@@ -420,9 +423,12 @@ fn cache_start(place: Place, settings: &Settings, enabled: TestSet, cleans_up: b
 }
 
 /// Raises the limit of open descriptors to what the connection limits ask for: a client has
-/// one, and one more while it is handed off.
-fn check_descriptor_limit(limits: &Limits) {
-    let clients = limits.pre_queue.saturating_add(limits.post_queue.saturating_mul(2));
+/// one, and one more while it is handed off or waits for tlsproxy(8).
+fn check_descriptor_limit(policy: &Policy) {
+    let limits = &policy.limits;
+    let each = if policy.engine.tls_level == TlsLevel::None { 1 } else { 2 };
+    let screened = limits.pre_queue.saturating_mul(each);
+    let clients = screened.saturating_add(limits.post_queue.saturating_mul(2));
     let needed = u64::try_from(clients).unwrap_or(u64::MAX).saturating_add(OTHER_DESCRIPTORS);
     match process::raise_descriptor_limit(needed) {
         Ok(limit) if limit >= needed => {}

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 use gatepost::screen::dnsbl::answer::Question;
+use gatepost::screen::event::TlsNews;
 use gatepost::screen::session::SessionId;
 
 use crate::outside::Smtpd;
@@ -25,6 +26,8 @@ pub enum Event {
     ListAnswers(Question, u64),
     /// The guard's timer; it counts only if nothing has replaced it.
     Guard(u64),
+    /// There is something to tell of an attempt at TLS, unless that is over.
+    Tls(SessionId, u64, TlsNews<'static>),
     /// smtpd(8) answers.
     Answers(SessionId, Smtpd),
     /// An input that comes too late, twice, or out of place.

@@ -9,8 +9,9 @@ use gatepost::screen::dnsbl::lists::Lists;
 use gatepost::screen::dnsbl::score::TtlLimits;
 use gatepost::screen::dnsbl::site::parse_sites;
 use gatepost::screen::policy::{
-    DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, Wording,
+    DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, TlsLevel, Wording,
 };
+use gatepost::screen::smtp::keyword::Keyword;
 use gatepost::screen::test_set::{Action, CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
 
 use crate::footers;
@@ -37,6 +38,7 @@ pub fn policy(rng: &mut Rng) -> Policy {
         enabled = enabled.with(Test::Dnsbl);
     }
     let stock = stock::policy();
+    let tls_level = rng.pick(&[TlsLevel::None, TlsLevel::May, TlsLevel::May, TlsLevel::Encrypt]);
     Policy {
         dnsbl,
         greet_banner: banner,
@@ -53,6 +55,11 @@ pub fn policy(rng: &mut Rng) -> Policy {
             smtputf8: rng.chance(80),
             discarded: keywords::draw(rng),
             command_filter: rng.chance(40).then(|| "regexp:/filter".to_owned()),
+            tls_level,
+            announced: match tls_level {
+                TlsLevel::None => stock.engine.announced,
+                TlsLevel::May | TlsLevel::Encrypt => Keyword::ALL.to_vec(),
+            },
             ..stock.engine
         },
         limits: Limits {
@@ -170,7 +177,7 @@ pub fn record(rng: &mut Rng, wall: UnixTime) -> CacheRecord {
 }
 
 /// What clients say.
-const LINES: [&[u8]; 24] = [
+const LINES: [&[u8]; 26] = [
     b"EHLO client.example\r\n",
     b"EHLO client.example\r\n",
     b"HELO client.example\r\n",
@@ -192,6 +199,8 @@ const LINES: [&[u8]; 24] = [
     b"Subject: hello\r\n",
     b"GET / HTTP/1.0\r\n",
     b"STARTTLS\r\n",
+    b"starttls \r\n",
+    b"STARTTLS now\r\n",
     b"DATA\r\n",
     b"BDAT 6 LAST\r\nhello\n",
     b"QUIT\r\n",
@@ -199,12 +208,14 @@ const LINES: [&[u8]; 24] = [
 
 /// What a client says, in one or several pieces.
 pub fn words(rng: &mut Rng) -> Vec<u8> {
-    match rng.between(0, 9) {
+    match rng.between(0, 11) {
         0 => b"QUIT\r\n".to_vec(),
         1 => b"EHLO without end".to_vec(),
         2 => vec![b'x'; rng.count(1, 4000)],
         3 => (0..rng.count(1, 60)).map(|_| rng.next().to_le_bytes()[0]).collect(),
         4 => b"EHLO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<x@example.test>\r\n".to_vec(),
+        5 => b"STARTTLS\r\n".to_vec(),
+        6 => b"STARTTLS\r\nEHLO c.example\r\nNOO".to_vec(),
         _ => (0..rng.count(1, 12)).flat_map(|_| rng.pick(&LINES).to_vec()).collect(),
     }
 }

@@ -36,11 +36,18 @@ impl Laws {
             )
         };
         let words: Vec<Word> = seen.words.iter().filter(own).copied().collect();
+        // What the dialogue was interrupted for has been replied to.
+        let replies = seen
+            .replies
+            .strip_prefix(&expected.replies[..])
+            .ok_or_else(|| format!("{:?} are not the first replies: {seen:?}", expected.replies))?;
         expected.replies.clone_from(&seen.replies);
         let begins = |reply: &Reply| matches!(reply, Reply::Teaser | Reply::Greeting);
         ensure(!seen.replies.iter().any(begins), || "greeted twice".into())?;
 
-        let lines = self.lines_with_replies(witness, data, &words, seen)?;
+        self.law_of_offers(witness, replies, now)?;
+
+        let lines = self.lines_with_replies(witness, data, &words, replies, seen)?;
         let commands = self.filtered(&lines, answers, seen)?;
         self.forbidden(witness, &commands, answers, &words)?;
         for word in &words {
@@ -58,9 +65,9 @@ impl Laws {
         }
         expected.words.extend(words);
         // A line that is too long has a reply, but is none.
-        let lines = commands.iter().map(Vec::as_slice).chain([&b""[..]]);
+        let answered = commands.iter().map(Vec::as_slice).chain([&b""[..]]);
         let ends: Vec<bool> =
-            seen.replies.iter().zip(lines).map(|(reply, line)| ends(*reply, line)).collect();
+            replies.iter().zip(answered).map(|(reply, line)| ends(*reply, line)).collect();
         let last = ends.split_last();
         ensure(last.is_none_or(|(_, others)| !others.contains(&true)), || {
             "goes on after a last word".into()
@@ -73,22 +80,28 @@ impl Laws {
             ensure(last.is_some(), || "closed without a word".into())?;
             self.end_here(witness, expected);
         }
+        if seen.starts_tls {
+            self.starts_tls(witness, expected, now, commands.last())?;
+        }
         Ok(())
     }
 
-    /// The lines that have been replied to in this turn; the rest is kept for the next one.
+    /// The lines that have been taken in this turn: all of them have a reply, but for a last
+    /// one that starts TLS. The rest is kept for the next turn.
     fn lines_with_replies(
         &self,
         witness: &mut Witness,
         data: &[u8],
         words: &[Word],
+        replies: &[Reply],
         seen: &Seen,
     ) -> Result<Vec<Vec<u8>>, String> {
         witness.line.extend_from_slice(data);
         let complete = witness.line.iter().filter(|byte| **byte == b'\n').count();
         let too_long = usize::from(words.contains(&Word::LengthLimit));
-        let replied = seen.replies.len() - too_long;
-        ensure(replied == complete || (seen.closed && replied < complete), || {
+        let replied = replies.len() - too_long + usize::from(seen.starts_tls);
+        let stops = seen.closed || seen.starts_tls;
+        ensure(replied == complete || (stops && replied < complete), || {
             format!("{replied} replies to {complete} lines")
         })?;
         let mut lines: Vec<Vec<u8>> =
@@ -97,7 +110,7 @@ impl Laws {
         witness.line = rest.concat();
         let limit = self.policy.line_length_limit;
         ensure(lines.iter().all(|line| line.len() <= limit), || "a line too long".into())?;
-        ensure(seen.closed || witness.line.len() <= limit, || "too much in the buffer".into())?;
+        ensure(stops || witness.line.len() <= limit, || "too much in the buffer".into())?;
         Ok(lines)
     }
 

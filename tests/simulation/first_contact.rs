@@ -43,6 +43,9 @@ impl Laws {
             hurried: false,
             recommended: None,
             line: Vec::new(),
+            esmtp: false,
+            secure: false,
+            asked: now.mono,
             place: Place::Waiting,
             watch: Watch::Nothing,
             deadline: None,
@@ -112,8 +115,7 @@ impl Laws {
             // What parallel sessions that failed nothing have passed counts at once.
             let parallel =
                 self.sessions.values().filter(|other| other.client.ip() == witness.client.ip());
-            let screened =
-                parallel.filter(|other| matches!(other.place, Place::Waiting | Place::Engine));
+            let screened = parallel.filter(|other| other.place.is_screened());
             for other in screened {
                 for test in Test::ALL {
                     record[test] = record[test].max(other.pass(test).unwrap_or_default());

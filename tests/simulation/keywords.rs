@@ -4,12 +4,13 @@ use std::net::IpAddr;
 
 use gatepost::screen::reply::Reply;
 use gatepost::screen::smtp::discard::{Discarded, Vocabulary};
+use gatepost::screen::smtp::keyword::Keyword;
 
 use crate::laws::Laws;
 use crate::rng::Rng;
 use crate::witness::{Answers, ensure};
 
-const DISCARDED: [&str; 3] = ["", "chunking", "dsn, silent-discard"];
+const DISCARDED: [&str; 4] = ["", "chunking", "dsn, silent-discard", "STARTTLS"];
 
 /// What main.cf says about EHLO keywords.
 pub fn draw(rng: &mut Rng) -> Discarded {
@@ -31,6 +32,12 @@ pub fn of_client(client: IpAddr) -> Option<&'static str> {
 }
 
 impl Laws {
+    /// The keywords that are kept from a client.
+    pub fn kept_from(&self, client: IpAddr) -> Discarded {
+        let words = |text| Discarded::parse(text, self.policy.engine.vocabulary);
+        of_client(client).map_or(self.policy.engine.discarded, words)
+    }
+
     /// EHLO announces what is not kept from the client; says how often that is news.
     pub fn keywords(
         &self,
@@ -41,11 +48,13 @@ impl Laws {
         let usual = self.policy.engine.discarded;
         let own = of_client(client);
         let words = |text| Discarded::parse(text, self.policy.engine.vocabulary);
-        let right = own.map_or(usual, words);
+        let right = self.kept_from(client);
         let mut count = 0;
         for reply in replies {
             if let Reply::Ehlo(discarded) = reply {
-                ensure(*discarded == right, || format!("{discarded:?} instead of {right:?}"))?;
+                // Whether STARTTLS is of any use is not settled here.
+                let same = *discarded == right || *discarded == right.with(Keyword::Starttls);
+                ensure(same, || format!("{discarded:?} instead of {right:?}"))?;
                 count += 1;
             }
         }

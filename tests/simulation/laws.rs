@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gatepost::screen::dnsbl::answer::{Asker, ListId};
 use gatepost::screen::event::{HandOffResult, Input, Now, Output, Watch};
@@ -23,7 +23,10 @@ use crate::witness::{Answers, Expected, Fate, Place, Run, Witness, ensure, law_o
 const HAND_OFF_LIMIT: Duration = Duration::from_secs(100);
 
 /// How long a full listen queue is tried again.
-const BUSY_LIMIT: Duration = Duration::from_secs(1);
+pub const BUSY_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long tlsproxy(8) may take for each of its answers.
+const TLS_ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// The model of all sessions.
 pub struct Laws {
@@ -34,6 +37,10 @@ pub struct Laws {
     pub terminating: bool,
     /// The DNS blocklists that are put aside.
     pub aside: HashSet<ListId>,
+    /// How often in a row tlsproxy(8) was not to be had.
+    pub tls_failures: u32,
+    /// When it is worth another attempt.
+    pub tls_again: Option<Instant>,
     pub tally: Tally,
 }
 
@@ -47,6 +54,8 @@ impl Laws {
             stress: false,
             terminating: false,
             aside: HashSet::new(),
+            tls_failures: 0,
+            tls_again: None,
             tally: Tally::default(),
         }
     }
@@ -58,9 +67,7 @@ impl Laws {
 
     /// How many hand-offs are in progress.
     pub fn hand_offs(&self) -> usize {
-        let handed =
-            |witness: &&Witness| matches!(witness.place, Place::HandingOff | Place::Pausing);
-        self.sessions.values().filter(handed).count()
+        self.sessions.values().filter(|witness| !witness.place.is_screened()).count()
     }
 
     /// Judges what came out of one input.
@@ -91,7 +98,8 @@ impl Laws {
             | Input::Received { session, .. }
             | Input::Closed { session }
             | Input::Deadline { session }
-            | Input::HandOff { session, .. } => self.event(session, input, now, answers, out)?,
+            | Input::HandOff { session, .. }
+            | Input::Tls { session, .. } => self.event(session, input, now, answers, out)?,
             Input::ListAnswer { question, answer } => {
                 self.list_answer(question, answer, now, out)?;
             }
@@ -100,7 +108,9 @@ impl Laws {
         if !matches!(input, Input::Connected { .. }) {
             ensure(answers.questions == 0, || "only a new client gives rise to questions".into())?;
         }
-        if !matches!(input, Input::Received { .. }) {
+        // What was said behind STARTTLS waits for what comes of that.
+        let words = matches!(input, Input::Received { .. }) || out.iter().any(abandons_tls);
+        if !words {
             let none = answers.filtered.is_empty() && answers.forbidden.is_empty();
             ensure(none, || "only what is said gives rise to questions about it".into())?;
         }
@@ -142,7 +152,7 @@ impl Laws {
                 self.takes_what_there_is(id, &mut witness, &mut expected, now);
                 self.early_tests_over(&mut witness, &mut expected, now);
             }
-            (Place::Waiting | Place::Engine, Input::Closed { .. }) => {
+            (place, Input::Closed { .. }) if place.is_screened() => {
                 expected.words.push(Word::Hangup);
                 self.end_here(&witness, &mut expected);
             }
@@ -153,6 +163,12 @@ impl Laws {
             }
             (Place::Engine, Input::Received { data, .. }) => {
                 self.received(&mut witness, &mut expected, now, data, answers, &seen)?;
+            }
+            (Place::Greeting | Place::Status | Place::TlsPause, Input::Deadline { .. }) => {
+                self.tls_deadline(&mut witness, &mut expected, now, answers, &seen)?;
+            }
+            (Place::Greeting | Place::Status, Input::Tls { news, .. }) => {
+                self.tls_news(&mut witness, &mut expected, now, *news, answers, &seen)?;
             }
             (Place::HandingOff, Input::HandOff { result, .. }) => {
                 self.hand_off_result(&mut witness, &mut expected, now, *result);
@@ -172,7 +188,7 @@ impl Laws {
                 })?;
             }
         }
-        let moved = witness.place != before;
+        let moved = witness.place != before || expected.restarts;
         self.settle(id, witness, seen, expected, now, moved)
     }
 
@@ -290,9 +306,9 @@ impl Laws {
             let mut expected =
                 Expected { replies: vec![Reply::Unavailable], closed: true, ..Expected::default() };
             match witness.place {
-                Place::Waiting | Place::Engine => self.end_here(&witness, &mut expected),
+                place if place.is_screened() => self.end_here(&witness, &mut expected),
                 Place::Pausing => self.tally.add("terminated in a pause"),
-                Place::HandingOff => return Err("terminates what is in smtpd's hands".into()),
+                _ => return Err("terminates what is in smtpd's hands".into()),
             }
             self.settle(*id, witness, seen, expected, now, true)?;
         }
@@ -364,6 +380,9 @@ impl Laws {
             && seen.handed_off == expected.hand_off
             && seen.asked == expected.asked
             && seen.forgotten == expected.forgotten
+            && seen.starts_tls == expected.starts_tls
+            && seen.abandons_tls == expected.abandons_tls
+            && seen.tls_begins == expected.tls_begins
             && seen.closed == expected.closed;
         ensure(same, || format!("expected {expected:?}, saw {seen:?}, of {witness:?}"))?;
         for word in &seen.words {
@@ -404,7 +423,7 @@ impl Laws {
     ) -> Result<(), String> {
         let limit = self.policy.command_time_limit;
         let right = match (seen.deadline.map(|deadline| deadline - now.mono), witness.place) {
-            (None, _) => !moved && !seen.handed_off && grace.is_none(),
+            (None, _) => !moved && !seen.handed_off && !seen.starts_tls && grace.is_none(),
             (Some(span), Place::Waiting) => match grace {
                 Some(grace) => span == grace,
                 None => moved && span == witness.wait,
@@ -412,6 +431,8 @@ impl Laws {
             (Some(span), Place::Engine) => {
                 span == if self.stress { limit.stress } else { limit.normal }
             }
+            (Some(span), Place::Greeting | Place::Status) => span == TLS_ANSWER_LIMIT,
+            (Some(span), Place::TlsPause) => moved && !span.is_zero() && span <= BUSY_LIMIT,
             (Some(span), Place::HandingOff) => seen.handed_off && span == HAND_OFF_LIMIT,
             (Some(span), Place::Pausing) => moved && !span.is_zero() && span <= BUSY_LIMIT,
         };
@@ -441,12 +462,14 @@ impl Laws {
         ensure(limits.per_client.is_none_or(|limit| most <= limit), || {
             format!("{most} sessions of one client")
         })?;
-        let screened = |witness: &&Witness| {
-            !witness.returned && matches!(witness.place, Place::Waiting | Place::Engine)
-        };
+        let screened = |witness: &&Witness| !witness.returned && witness.place.is_screened();
         let screened = self.sessions.values().filter(screened).count();
         ensure(limits.pre_queue == 0 || screened < limits.pre_queue, || {
             format!("{screened} clients are screened")
         })
     }
+}
+
+fn abandons_tls(output: &Output) -> bool {
+    matches!(output, Output::AbandonTls(_))
 }

@@ -25,6 +25,7 @@ mod outside;
 mod rng;
 mod seen;
 mod splits;
+mod starttls;
 mod stock;
 mod tally;
 mod witness;
@@ -36,11 +37,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tally::Tally;
 use world::World;
 
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 80;
 const CLIENTS: usize = 1500;
 
 /// What has to happen somewhere in the fixed seeds, or else they prove too little.
-const WANTED: [&str; 61] = [
+const WANTED: [&str; 72] = [
     "allowlisted",
     "answer for nobody",
     "back",
@@ -91,6 +92,17 @@ const WANTED: [&str; 61] = [
     "recipient by filter",
     "replaced",
     "rides along",
+    "STARTTLS first",
+    "STARTTLS withheld",
+    "TLS",
+    "TLS active",
+    "TLS queue full",
+    "TLS resumed",
+    "TLS suspended",
+    "TLS timeout",
+    "TLS trouble",
+    "plain text dropped",
+    "plain text kept",
     "screening ports busy",
     "score",
     "second pass new",

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use gatepost::screen::event::{Access, Cached, Filtered, HandOffResult, Lookups};
+use gatepost::screen::event::{
+    Access, Cached, Filtered, HandOffResult, Lookups, TlsNews, TlsTrouble,
+};
 use gatepost::screen::logline::Message;
 use gatepost::screen::test_set::{CacheRecord, UnixTime};
 
@@ -33,6 +35,57 @@ impl Smtpd {
             Smtpd::Full => HandOffResult::Busy,
             Smtpd::Gone => HandOffResult::NoService("No such file or directory"),
             Smtpd::Broken => HandOffResult::NotSent("Broken pipe"),
+        }
+    }
+}
+
+/// How tlsproxy(8) feels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tlsproxy {
+    Well,
+    Full,
+    Gone,
+    /// It takes the connection, and closes it.
+    Deaf,
+    /// It says something else than it should.
+    Confused,
+    /// It does not introduce itself.
+    Silent,
+    /// It does not answer.
+    Mute,
+    Refusing,
+    /// It does not take the descriptor.
+    Clumsy,
+}
+
+impl Tlsproxy {
+    pub const ALL: [Tlsproxy; 9] = [
+        Tlsproxy::Well,
+        Tlsproxy::Full,
+        Tlsproxy::Gone,
+        Tlsproxy::Deaf,
+        Tlsproxy::Confused,
+        Tlsproxy::Silent,
+        Tlsproxy::Mute,
+        Tlsproxy::Refusing,
+        Tlsproxy::Clumsy,
+    ];
+
+    /// What there is to tell of an attempt, step by step.
+    pub fn news(self) -> Vec<TlsNews<'static>> {
+        let failed = |trouble, detail| TlsNews::Failed { trouble, detail };
+        match self {
+            Tlsproxy::Well => vec![TlsNews::Asked, TlsNews::Taken],
+            Tlsproxy::Full => vec![TlsNews::Busy],
+            Tlsproxy::Gone => vec![failed(TlsTrouble::NoService("Connection refused"), None)],
+            Tlsproxy::Deaf => vec![failed(TlsTrouble::NotAsked("Broken pipe"), None)],
+            Tlsproxy::Confused => {
+                vec![failed(TlsTrouble::NoGreeting("Application error"), Some("what?"))]
+            }
+            Tlsproxy::Silent => vec![],
+            Tlsproxy::Mute => vec![TlsNews::Asked],
+            Tlsproxy::Refusing => vec![TlsNews::Asked, failed(TlsTrouble::NoStatus, None)],
+            Tlsproxy::Clumsy => vec![TlsNews::Asked, failed(TlsTrouble::NotTaken, None)],
         }
     }
 }

@@ -10,6 +10,7 @@ use gatepost::screen::reply::Reply;
 use gatepost::screen::session::SessionId;
 use gatepost::screen::smtp::offence::Offence;
 use gatepost::screen::test_set::{CacheRecord, Test};
+use gatepost::screen::verdict::TlsNotice;
 
 /// A log line without its details.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +45,8 @@ pub enum Word {
     CannotConnect,
     CannotPass,
     HandOffTimeout,
+    TlsTrouble,
+    TlsNotice(TlsNotice),
     Disconnect,
 }
 
@@ -80,6 +83,9 @@ impl Word {
             Word::CannotConnect => "cannot connect",
             Word::CannotPass => "cannot pass",
             Word::HandOffTimeout => "hand-off timeout",
+            Word::TlsTrouble => "TLS trouble",
+            Word::TlsNotice(TlsNotice::Suspended) => "TLS suspended",
+            Word::TlsNotice(TlsNotice::Resumed) => "TLS resumed",
             Word::Disconnect => "disconnect",
         }
     }
@@ -94,6 +100,9 @@ pub struct Seen {
     pub deadline: Option<Instant>,
     pub store: Option<CacheRecord>,
     pub handed_off: bool,
+    pub starts_tls: bool,
+    pub abandons_tls: bool,
+    pub tls_begins: bool,
     pub closed: bool,
     pub asked: Vec<Question>,
     pub forgotten: Vec<Question>,
@@ -150,6 +159,20 @@ impl Seen {
                     question.address == client.ip()
                 }
                 Output::SetGuardDeadline(_) | Output::StoreList(_) => false,
+                Output::StartTls { session, client: from } => {
+                    let first = !std::mem::replace(&mut seen.starts_tls, true);
+                    let unseen = seen.watch != Some(Watch::Read);
+                    first && unseen && (*session, *from) == (id, client)
+                }
+                Output::AbandonTls(whom) => {
+                    let before = !seen.starts_tls && seen.replies.is_empty();
+                    before && !std::mem::replace(&mut seen.abandons_tls, true) && *whom == id
+                }
+                Output::TlsBegins(whom) => {
+                    // One word in the clear, and no other.
+                    let first = !std::mem::replace(&mut seen.tls_begins, true);
+                    first && seen.replies == [Reply::ReadyForTls] && *whom == id
+                }
                 Output::Close(whom) => {
                     seen.closed = true;
                     *whom == id
@@ -203,6 +226,8 @@ impl Seen {
             LogLine::CannotConnect { .. } => (Word::CannotConnect, client),
             LogLine::CannotPass { .. } => (Word::CannotPass, client),
             LogLine::HandOffTimeout { .. } => (Word::HandOffTimeout, client),
+            LogLine::TlsTrouble { .. } => (Word::TlsTrouble, client),
+            LogLine::TlsNotice { notice, .. } => (Word::TlsNotice(*notice), client),
             LogLine::OldWordsByDefault(about) => return *about == client,
             LogLine::Message(_) => return true,
             LogLine::Unidentified { .. } | LogLine::Dnsbl(_) => return false,

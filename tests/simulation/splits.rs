@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use gatepost::screen::event::{Access, Cached, Filtered, Input, Lookups, Now, Output};
 use gatepost::screen::logline::{LogLine, Message};
-use gatepost::screen::policy::Policy;
+use gatepost::screen::policy::{Policy, TlsLevel};
 use gatepost::screen::screener::Screener;
 use gatepost::screen::session::SessionId;
 use gatepost::screen::smtp::offence::Offence;
@@ -89,6 +89,8 @@ fn policy(rng: &mut Rng) -> Policy {
     let mut policy = Policy { enabled: drawn.enabled.with(Test::BareNewline), ..drawn };
     policy.enabled = policy.enabled.without(Test::Pipelining);
     policy.actions[Test::Pipelining] = Action::Ignore;
+    // What is read behind STARTTLS is forgotten, what is not read yet is not.
+    policy.engine.tls_level = TlsLevel::None;
     policy
 }
 

@@ -7,7 +7,7 @@ use gatepost::screen::dnsbl::lists::Lists;
 use gatepost::screen::dnsbl::score::TtlLimits;
 use gatepost::screen::footer::{Filter, Footers};
 use gatepost::screen::policy::{
-    AddressFormat, DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, Wording,
+    AddressFormat, DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, TlsLevel, Wording,
 };
 use gatepost::screen::smtp::discard::{Discarded, Vocabulary};
 use gatepost::screen::smtp::keyword::Keyword;
@@ -57,7 +57,9 @@ pub fn policy() -> Policy {
             command_count_limit: 20,
             helo_required: false,
             vrfy_disabled: false,
-            announced: Keyword::ALL.to_vec(),
+            tls_level: TlsLevel::None,
+            discarded_starttls_works: false,
+            announced: Keyword::ALL.into_iter().filter(|word| *word != Keyword::Starttls).collect(),
             discarded: Discarded::NOTHING,
             vocabulary: Vocabulary::Before311,
             message_size_limit: 10_240_000,
@@ -72,6 +74,7 @@ pub fn policy() -> Policy {
         wording: Wording::Respectful,
         delay_resolution: 2,
         smtpd_service: "smtpd".into(),
+        tlsproxy_service: "tlsproxy".into(),
     }
 }
 

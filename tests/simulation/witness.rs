@@ -33,9 +33,22 @@ pub struct Answers {
 pub enum Place {
     Waiting,
     Engine,
+    /// It has asked for TLS, and tlsproxy(8) has not introduced itself.
+    Greeting,
+    /// tlsproxy(8) was asked.
+    Status,
+    /// tlsproxy(8) was busy; the next attempt waits for its time.
+    TlsPause,
     HandingOff,
     /// smtpd(8) was busy; the next attempt waits for its time.
     Pausing,
+}
+
+impl Place {
+    /// In our hands, and counted as such.
+    pub fn is_screened(self) -> bool {
+        !matches!(self, Place::HandingOff | Place::Pausing)
+    }
 }
 
 /// What became of a test.
@@ -71,8 +84,14 @@ pub struct Witness {
     pub hurried: bool,
     /// Until when lists speak for it.
     pub recommended: Option<UnixTime>,
-    /// What it has said in the engine since its last complete line.
+    /// What it has said in the engine since the last line that was looked at.
     pub line: Vec<u8>,
+    /// It has said EHLO, and so knows what is kept from it.
+    pub esmtp: bool,
+    /// It speaks TLS.
+    pub secure: bool,
+    /// When it asked for TLS.
+    pub asked: Instant,
     pub place: Place,
     pub watch: Watch,
     pub deadline: Option<Instant>,
@@ -115,6 +134,11 @@ pub struct Expected {
     pub replies: Vec<Reply>,
     pub store: Option<CacheRecord>,
     pub hand_off: bool,
+    pub starts_tls: bool,
+    pub abandons_tls: bool,
+    pub tls_begins: bool,
+    /// The time limit begins anew, though the place is the same.
+    pub restarts: bool,
     pub closed: bool,
     pub asked: Vec<Question>,
     pub forgotten: Vec<Question>,

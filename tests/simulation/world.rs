@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use gatepost::screen::dnsbl::answer::{Asker, ListId, Question};
-use gatepost::screen::event::{Access, Input, Now, Output, PEEK_LIMIT, Watch};
+use gatepost::screen::event::{Access, Input, Now, Output, PEEK_LIMIT, TlsNews, Watch};
 use gatepost::screen::policy::Policy;
 use gatepost::screen::reply::Reply;
 use gatepost::screen::screener::Screener;
@@ -17,13 +17,16 @@ use gatepost::screen::test_set::UnixTime;
 use crate::agenda::{Entry, Event};
 use crate::draw::{self, Mood};
 use crate::laws::Laws;
-use crate::outside::{Outside, Smtpd};
+use crate::outside::{Outside, Smtpd, Tlsproxy};
 use crate::rng::Rng;
 use crate::tally::Tally;
 use crate::witness::Answers;
 
 const START: u64 = 1_800_000_000;
 const ENDS: [&str; 2] = ["192.0.2.1:25", "[2001:db8::25]:25"];
+
+/// What comes one after the other takes this long at least: events of one moment come by lot.
+const STEP: Duration = Duration::from_millis(1);
 
 /// How many turns are kept for the report of a failure.
 const TRACE: usize = 60;
@@ -37,6 +40,9 @@ struct Seat {
     hung_up: bool,
     /// The hand-off has been asked for, and its result is not in.
     handing_off: bool,
+    /// The attempt at TLS that is under way.
+    attempt: Option<u64>,
+    secure: bool,
 }
 
 /// One simulation.
@@ -63,6 +69,8 @@ pub struct World {
     /// The longest pause between two arrivals, milliseconds.
     pause: u64,
     smtpd: Smtpd,
+    tlsproxy: Tlsproxy,
+    attempts: u64,
     timers: u64,
     /// The questions that stand, with the number of the answer that is due.
     questions: HashMap<Question, u64>,
@@ -112,6 +120,8 @@ impl World {
             port: 1024,
             pause: 100,
             smtpd: Smtpd::Well,
+            tlsproxy: Tlsproxy::Well,
+            attempts: 0,
             timers: 0,
             questions: HashMap::new(),
             guard: 0,
@@ -210,6 +220,7 @@ impl World {
             Event::Guard(number) if number != self.guard => Ok(()),
             Event::Guard(_) if !self.busy() => Ok(()),
             Event::Guard(_) => self.feed(Input::GuardDeadline),
+            Event::Tls(id, attempt, news) => self.tells(id, attempt, news),
             Event::Answers(id, smtpd) => {
                 if let Some(seat) = self.seats.get_mut(id) {
                     seat.handing_off = false;
@@ -243,12 +254,33 @@ impl World {
         }
     }
 
+    /// There is something to tell of an attempt at TLS.
+    fn tells(&mut self, id: SessionId, attempt: u64, news: TlsNews<'static>) -> Result<(), String> {
+        // Of an attempt that is over, the edge has nothing to tell.
+        let Some(seat) = self.seats.get_mut(id).filter(|seat| seat.attempt == Some(attempt)) else {
+            return Ok(());
+        };
+        match news {
+            TlsNews::Asked | TlsNews::Taken => {}
+            TlsNews::Busy | TlsNews::Failed { .. } => seat.attempt = None,
+        }
+        self.feed(Input::Tls { session: id, news })?;
+        let secure = self.seats.get(id).is_some_and(|seat| seat.secure);
+        if secure || news != TlsNews::Taken {
+            Ok(())
+        } else {
+            Err(format!("{id:?} is with nobody"))
+        }
+    }
+
     /// Whether there is anything left that others could get in the way of.
     fn busy(&self) -> bool {
         self.to_come > 0 || !self.seats.is_empty()
     }
 
     fn change(&mut self) {
+        let well = self.rng.chance(40);
+        self.tlsproxy = if well { Tlsproxy::Well } else { self.rng.pick(&Tlsproxy::ALL) };
         self.smtpd = if self.rng.chance(50) { Smtpd::Well } else { self.rng.pick(&Smtpd::ALL) };
         if self.mortal && self.rng.chance(1) {
             self.plan(Duration::ZERO, Event::Terminate);
@@ -302,6 +334,8 @@ impl World {
             unread: Vec::new(),
             hung_up: false,
             handing_off: false,
+            attempt: None,
+            secure: false,
         };
         let id = self.seats.insert(seat).ok_or("no id left")?;
         if self.rng.chance(1) {
@@ -358,11 +392,13 @@ impl World {
                 0 => SessionId { slot: u32::MAX, generation: 1 },
                 nth => self.gone[nth - 1],
             };
-            let input = match self.rng.between(0, 4) {
+            let news = self.stray_news();
+            let input = match self.rng.between(0, 5) {
                 0 => Input::Deadline { session: id },
                 1 => Input::Closed { session: id },
                 2 => Input::Peeked { session: id, data: b"HELO late\r\n" },
                 3 => Input::Received { session: id, data: b"HELO late\r\n" },
+                4 => Input::Tls { session: id, news },
                 _ => Input::HandOff { session: id, result },
             };
             return self.feed(input);
@@ -374,13 +410,21 @@ impl World {
         let nth = self.rng.count(0, count - 1);
         let Some((id, seat)) = self.seats.iter().nth(nth) else { return Ok(()) };
         let (watch, handing_off) = (seat.watch, seat.handing_off);
-        match self.rng.between(0, 3) {
+        let starting = seat.attempt.is_some();
+        let news = self.stray_news();
+        match self.rng.between(0, 4) {
             0 if watch != Watch::Peek => self.feed(Input::Peeked { session: id, data: b"x" }),
             1 if watch != Watch::Read => self.feed(Input::Received { session: id, data: b"x" }),
             2 if handing_off => self.feed(Input::Closed { session: id }),
             3 if !handing_off => self.feed(Input::HandOff { session: id, result }),
+            4 if !starting => self.feed(Input::Tls { session: id, news }),
             _ => Ok(()),
         }
+    }
+
+    fn stray_news(&mut self) -> TlsNews<'static> {
+        let news: Vec<TlsNews<'_>> = Tlsproxy::ALL.iter().flat_map(|state| state.news()).collect();
+        self.rng.pick(&news)
     }
 
     /// One turn: the input, the laws, the outputs.
@@ -467,6 +511,11 @@ impl World {
                 // A result after the deadline is news about nobody.
                 self.plan(after, Event::Answers(session, smtpd));
             }
+            Output::StartTls { session, .. } => self.start_tls(session)?,
+            Output::AbandonTls(id) => {
+                self.seats.get_mut(id).ok_or("AbandonTls for nobody")?.attempt = None;
+            }
+            Output::TlsBegins(id) => self.tls_begins(id)?,
             Output::Close(id) => {
                 self.seats.remove(id).ok_or("Close for nobody")?;
                 if self.gone.len() == 64 {
@@ -474,6 +523,44 @@ impl World {
                 }
                 self.gone.push_back(id);
             }
+        }
+        Ok(())
+    }
+
+    /// tlsproxy(8) is asked to take a client.
+    fn start_tls(&mut self, id: SessionId) -> Result<(), String> {
+        self.attempts += 1;
+        let attempt = self.attempts;
+        let seat = self.seats.get_mut(id).ok_or("StartTls for nobody")?;
+        if seat.secure || seat.attempt.replace(attempt).is_some() {
+            return Err(format!("{} is given to tlsproxy twice", seat.client));
+        }
+        let mut after = Duration::ZERO;
+        for news in self.tlsproxy.news() {
+            // Sometimes too late.
+            let most = if self.rng.chance(5) { 12_000 } else { 500 };
+            after += self.rng.span(0, most) + STEP;
+            self.plan(after, Event::Tls(id, attempt, news));
+        }
+        Ok(())
+    }
+
+    /// tlsproxy(8) has a client. What is there in the clear is no handshake.
+    fn tls_begins(&mut self, id: SessionId) -> Result<(), String> {
+        let fails = self.rng.chance(20);
+        let seat = self.seats.get_mut(id).ok_or("TlsBegins for nobody")?;
+        if seat.attempt.take().is_none() {
+            return Err(format!("{} gets into TLS without tlsproxy", seat.client));
+        }
+        seat.secure = true;
+        if fails || seat.hung_up || !seat.unread.is_empty() {
+            seat.hung_up = true;
+            seat.unread.clear();
+            let after = self.rng.span(0, 500);
+            self.plan(after, Event::Readable(id));
+        } else {
+            let (after, words) = (self.rng.span(0, 500), draw::words(&mut self.rng));
+            self.plan(after, Event::Says(id, words));
         }
         Ok(())
     }

@@ -186,8 +186,9 @@ pub(super) fn time(
     }
 }
 
-/// The seconds, which are not negative.
-fn seconds(value: &str, default_unit: Option<u8>) -> Option<i32> {
+/// The seconds of a span of time, which are not negative. The byte after the number is its
+/// unit; `default_unit` is for a number alone.
+pub fn seconds(value: &str, default_unit: Option<u8>) -> Option<i32> {
     if value.is_empty() {
         return None;
     }

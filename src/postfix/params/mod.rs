@@ -5,7 +5,7 @@ mod table;
 mod values;
 mod version;
 
-pub use convert::BadValue;
+pub use convert::{BadValue, seconds};
 pub use table::TABLE;
 pub use values::{Surroundings, Values};
 pub use version::{PostfixVersion, Stage};

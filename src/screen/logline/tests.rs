@@ -48,6 +48,7 @@ fn golden_texts() {
     let after = Elapsed { span: Duration::from_millis(270), digits: 2 };
     let smtpd: Box<str> = "smtpd".into();
     let gone: Box<str> = "No such file or directory".into();
+    let trouble = |trouble| LogLine::TlsTrouble { service: "tlsproxy".into(), trouble };
     for (line, expected) in [
         (
             LogLine::Connect { client, server: six },
@@ -175,12 +176,40 @@ fn golden_texts() {
             "cannot connect to service private/smtpd: No such file or directory",
         ),
         (
-            LogLine::CannotPass { service: smtpd.clone(), reason: gone },
+            LogLine::CannotPass { service: smtpd.clone(), reason: gone.clone() },
             "cannot pass connection to service private/smtpd: No such file or directory",
         ),
         (
             LogLine::HandOffTimeout { service: smtpd },
             "timeout sending connection to service private/smtpd",
+        ),
+        (
+            trouble(TlsFailure::NoService(gone.clone())),
+            "connect to private/tlsproxy service: No such file or directory",
+        ),
+        (
+            trouble(TlsFailure::NoGreeting("Application error".into())),
+            "problem receiving protocol attribute from private/tlsproxy service: Application error",
+        ),
+        (
+            trouble(TlsFailure::LateGreeting),
+            "timeout receiving protocol attribute from private/tlsproxy service: \
+             Resource temporarily unavailable",
+        ),
+        (
+            trouble(TlsFailure::NotAsked("Broken pipe".into())),
+            "error sending request to private/tlsproxy service: Broken pipe",
+        ),
+        (trouble(TlsFailure::NoStatus), "problem receiving status from private/tlsproxy service"),
+        (trouble(TlsFailure::LateStatus), "timeout receiving status from private/tlsproxy service"),
+        (trouble(TlsFailure::NotTaken), "problem sending file handle to private/tlsproxy service"),
+        (
+            LogLine::TlsNotice { service: "tlsproxy".into(), notice: TlsNotice::Suspended },
+            "private/tlsproxy service failed 3 times in a row: STARTTLS is not offered for 60s",
+        ),
+        (
+            LogLine::TlsNotice { service: "tlsproxy".into(), notice: TlsNotice::Resumed },
+            "private/tlsproxy service works again: STARTTLS is offered",
         ),
     ] {
         assert_eq!(line.to_string(), expected);

@@ -59,6 +59,12 @@ impl Discarded {
         })
     }
 
+    /// This set and one keyword more.
+    #[must_use]
+    pub fn with(self, keyword: Keyword) -> Discarded {
+        position(keyword.name()).map_or(self, |bit| Discarded(self.0 | 1 << bit))
+    }
+
     /// Whether the client is not to know of this.
     pub fn contains(self, keyword: Keyword) -> bool {
         self.has(keyword.name())
@@ -116,10 +122,11 @@ mod tests {
     fn words_in_any_case_and_unknown_ones_ignored() {
         let set = old("starttls dsn,\tChunking,, bogus");
         for keyword in Keyword::ALL {
-            let discarded = matches!(keyword, Keyword::Dsn | Keyword::Chunking);
+            let discarded = matches!(keyword, Keyword::Starttls | Keyword::Dsn | Keyword::Chunking);
             assert_eq!(set.contains(keyword), discarded, "{keyword:?}");
         }
         assert_eq!(set.listed(Vocabulary::Before311), "STARTTLS DSN CHUNKING");
+        assert_eq!(old("starttls").with(Keyword::Dsn).with(Keyword::Chunking), set);
         assert_eq!(old("bogus"), Discarded::NOTHING);
         assert_eq!(old(""), Discarded::NOTHING);
     }

@@ -7,9 +7,9 @@ use super::command::{Command, LastCommand, Verb};
 use super::discard::Discarded;
 use super::keyword::Keyword;
 use super::line::{Line, LineReader, Piece};
-use crate::screen::policy::EngineRules;
+use crate::screen::policy::{EngineRules, TlsLevel};
 use crate::screen::reply::Reply;
-use crate::screen::verdict::Refusal;
+use crate::screen::verdict::{Refusal, TlsOffer};
 
 /// The state of one dialogue. All it keeps of what the client sent is bounded by main.cf:
 /// `line_length_limit`.
@@ -36,6 +36,8 @@ struct Talk {
     /// How many lines have come.
     lines: usize,
     last: LastCommand,
+    /// What is said goes over TLS.
+    secured: bool,
 }
 
 /// What the engine says to a line.
@@ -45,8 +47,19 @@ pub struct Answer {
     pub note: Option<Note>,
     /// What the client is told.
     pub reply: Reply,
-    /// The connection is closed after the reply.
-    pub ends: bool,
+    /// What comes after the reply.
+    pub then: Then,
+}
+
+/// How a dialogue goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Then {
+    /// With the next line.
+    NextLine,
+    /// Not at all: the connection is closed.
+    Close,
+    /// Over TLS. The reply is for the moment when that is ready to begin, if it ever is.
+    StartTls,
 }
 
 /// An event that is worth a log line.
@@ -77,11 +90,11 @@ pub struct Envelope {
 
 impl Answer {
     fn go_on(reply: Reply) -> Answer {
-        Answer { note: None, reply, ends: false }
+        Answer { note: None, reply, then: Then::NextLine }
     }
 
     fn end(reply: Reply) -> Answer {
-        Answer { note: None, reply, ends: true }
+        Answer { note: None, reply, then: Then::Close }
     }
 }
 
@@ -103,9 +116,17 @@ impl Engine {
 
     /// Keeps these keywords from the client, after an EHLO, instead of what is kept from
     /// everybody; the reply to it.
-    pub fn discard(&mut self, keywords: Discarded) -> Reply {
+    pub fn discard(&mut self, keywords: Discarded, offer: TlsOffer) -> Reply {
         self.talk.discarded = keywords;
-        Reply::Ehlo(keywords)
+        self.talk.announce(offer)
+    }
+
+    /// What follows goes over TLS. What the client has said of itself in the clear does not
+    /// count any more (RFC 3207, 4.2), what it has shown of its manners does.
+    pub fn enter_tls(&mut self) {
+        self.talk.secured = true;
+        self.talk.helo = None;
+        self.talk.sender = None;
     }
 
     /// The line that was read, as it was sent.
@@ -133,7 +154,12 @@ impl Engine {
     }
 
     /// Answers the line that was read, or what has been put in its place.
-    pub fn answer(&mut self, rules: &EngineRules, refusal: Option<Refusal>) -> Answer {
+    pub fn answer(
+        &mut self,
+        rules: &EngineRules,
+        refusal: Option<Refusal>,
+        offer: TlsOffer,
+    ) -> Answer {
         let replacement = self.replacement.take();
         let command = command(&self.reader, replacement.as_deref());
         let before = std::mem::replace(&mut self.talk.last, command.verb.into());
@@ -145,6 +171,10 @@ impl Engine {
                 note: Some(Note::TooManyCommands(before)),
                 ..Answer::end(Reply::CommandLimit)
             },
+            (Some(verb), _) if self.talk.misses_tls(verb, rules) => {
+                Answer::go_on(Reply::StarttlsFirst)
+            }
+            (Some(Verb::Starttls), _) => self.talk.starttls(&command, rules, offer),
             (Some(Verb::Data), _) => {
                 Answer { note: Some(Note::Data), ..Answer::end(self.talk.data(&command)) }
             }
@@ -154,9 +184,7 @@ impl Engine {
             (Some(Verb::Rcpt), _) => self.talk.rcpt(&command, refusal),
             (verb, _) => Answer::go_on(match verb {
                 Some(Verb::Helo) => self.talk.helo(&command),
-                Some(Verb::Ehlo) => self.talk.ehlo(&command, rules),
-                Some(Verb::Starttls) if command.argument().is_some() => Reply::StarttlsSyntax,
-                Some(Verb::Starttls) => Reply::NotImplemented,
+                Some(Verb::Ehlo) => self.talk.ehlo(&command, rules, offer),
                 Some(Verb::Mail) => self.talk.mail(&command, rules),
                 Some(Verb::Rset) => self.talk.rset(),
                 Some(Verb::Noop) => Reply::Ok,
@@ -176,13 +204,53 @@ impl Talk {
         Reply::Helo
     }
 
-    fn ehlo(&mut self, command: &Command<'_>, rules: &EngineRules) -> Reply {
+    fn ehlo(&mut self, command: &Command<'_>, rules: &EngineRules, offer: TlsOffer) -> Reply {
         let Some(name) = command.argument() else { return Reply::EhloSyntax };
         self.helo = Some(name.into());
         self.sender = None;
         self.esmtp = true;
         self.discarded = rules.discarded;
-        Reply::Ehlo(self.discarded)
+        self.announce(offer)
+    }
+
+    /// The reply to EHLO. STARTTLS is not announced where it would be of no use.
+    fn announce(&self, offer: TlsOffer) -> Reply {
+        let useless = self.secured || offer == TlsOffer::Suspended;
+        let discarded = self.discarded;
+        Reply::Ehlo(if useless { discarded.with(Keyword::Starttls) } else { discarded })
+    }
+
+    /// Whether a command has to wait for TLS (main.cf: `postscreen_tls_security_level =
+    /// encrypt`). What is refused anyway need not.
+    fn misses_tls(&self, verb: Verb, rules: &EngineRules) -> bool {
+        let waits = match verb {
+            Verb::Helo | Verb::Ehlo | Verb::Starttls | Verb::Noop | Verb::Quit => false,
+            Verb::Xclient | Verb::Xforward | Verb::Auth => false,
+            Verb::Mail | Verb::Rcpt | Verb::Data | Verb::Bdat => true,
+            Verb::Rset | Verb::Vrfy | Verb::Etrn => true,
+        };
+        waits && !self.secured && rules.tls_level == TlsLevel::Encrypt
+    }
+
+    fn starttls(&self, command: &Command<'_>, rules: &EngineRules, offer: TlsOffer) -> Answer {
+        if command.argument().is_some() {
+            return Answer::go_on(Reply::StarttlsSyntax);
+        }
+        if self.secured {
+            return Answer::go_on(Reply::TlsActive);
+        }
+        // What is kept from a client is only settled when it asks what there is.
+        let discarded = self.discarded.contains(Keyword::Starttls);
+        match offer {
+            TlsOffer::Off => Answer::go_on(Reply::NotImplemented),
+            _ if discarded && !rules.discarded_starttls_works => {
+                Answer::go_on(Reply::NotImplemented)
+            }
+            TlsOffer::Suspended => Answer::go_on(Reply::TlsUnavailable),
+            TlsOffer::Open => {
+                Answer { note: None, reply: Reply::ReadyForTls, then: Then::StartTls }
+            }
+        }
     }
 
     fn misses_helo(&self, rules: &EngineRules) -> bool {

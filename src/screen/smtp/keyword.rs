@@ -9,6 +9,8 @@ pub enum Keyword {
     Vrfy,
     /// RFC 1985.
     Etrn,
+    /// RFC 3207.
+    Starttls,
     /// RFC 2034.
     EnhancedStatusCodes,
     /// RFC 6152.
@@ -23,10 +25,11 @@ pub enum Keyword {
 
 impl Keyword {
     /// All keywords, in the order in which they are announced.
-    pub const ALL: [Keyword; 8] = [
+    pub const ALL: [Keyword; 9] = [
         Keyword::Size,
         Keyword::Vrfy,
         Keyword::Etrn,
+        Keyword::Starttls,
         Keyword::EnhancedStatusCodes,
         Keyword::EightBitMime,
         Keyword::Dsn,
@@ -40,6 +43,7 @@ impl Keyword {
             Keyword::Size => "SIZE",
             Keyword::Vrfy => "VRFY",
             Keyword::Etrn => "ETRN",
+            Keyword::Starttls => "STARTTLS",
             Keyword::EnhancedStatusCodes => "ENHANCEDSTATUSCODES",
             Keyword::EightBitMime => "8BITMIME",
             Keyword::Dsn => "DSN",

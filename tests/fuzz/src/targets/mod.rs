@@ -30,6 +30,7 @@ mod smtp_session;
 mod tables;
 mod take;
 mod texthash;
+mod tlsproxy;
 
 /// One function to fuzz. Its corpus is `tests/fuzz/corpus/NAME`.
 #[derive(Clone, Copy)]
@@ -39,7 +40,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const ALL: [Target; 18] = [
+pub const ALL: [Target; 19] = [
     Target { name: "address_list", check: address_list::check },
     Target { name: "attr", check: attr::check },
     Target { name: "cache_record", check: cache_record::check },
@@ -58,4 +59,5 @@ pub const ALL: [Target; 18] = [
     Target { name: "smtp_session", check: smtp_session::check },
     Target { name: "tables", check: tables::check },
     Target { name: "texthash", check: texthash::check },
+    Target { name: "tlsproxy", check: tlsproxy::check },
 ];

@@ -11,13 +11,13 @@ mod world;
 use std::time::Duration;
 
 use gatepost::screen::dnsbl::answer::{Answer, Failure};
-use gatepost::screen::event::HandOffResult;
+use gatepost::screen::event::{HandOffResult, TlsNews, TlsTrouble};
 
 use super::take::Take;
 use world::World;
 
 /// The steps. All bytes from the first one on are steps.
-const FIRST_STEP: u8 = 0xf6;
+const FIRST_STEP: u8 = 0xf5;
 const SAYS: u8 = 0xff;
 const CONNECTS: u8 = 0xfe;
 const NEXT_CLIENT: u8 = 0xfd;
@@ -27,7 +27,8 @@ const HAND_OFF: u8 = 0xfa;
 const STRAY: u8 = 0xf9;
 const LIST_ANSWER: u8 = 0xf8;
 const TERMINATE: u8 = 0xf7;
-const UNIDENTIFIED: u8 = FIRST_STEP;
+const UNIDENTIFIED: u8 = 0xf6;
+const TLSPROXY: u8 = FIRST_STEP;
 
 /// Bounds for what one input may cost.
 const MOST_STEPS: usize = 300;
@@ -86,8 +87,23 @@ fn act(world: &mut World, step: u8, take: &mut Take<'_>) {
         }
         TERMINATE => world.terminate(),
         UNIDENTIFIED => world.unidentified(),
+        TLSPROXY => world.tlsproxy(news(take)),
         _ => debug_assert_eq!(step, SAYS),
     }
+}
+
+fn news(take: &mut Take<'_>) -> TlsNews<'static> {
+    let failed = |trouble, detail| TlsNews::Failed { trouble, detail };
+    take.pick(&[
+        TlsNews::Asked,
+        TlsNews::Taken,
+        TlsNews::Busy,
+        failed(TlsTrouble::NoService("No such file or directory"), None),
+        failed(TlsTrouble::NoGreeting("Application error"), Some("unexpected attribute x")),
+        failed(TlsTrouble::NotAsked("Broken pipe"), None),
+        failed(TlsTrouble::NoStatus, Some("missing attribute status")),
+        failed(TlsTrouble::NotTaken, None),
+    ])
 }
 
 fn answer(take: &mut Take<'_>) -> Answer {

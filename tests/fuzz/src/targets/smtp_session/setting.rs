@@ -16,9 +16,10 @@ use gatepost::screen::event::{Access, Cached, Filtered, Lookups};
 use gatepost::screen::footer::{Filter, Footers};
 use gatepost::screen::logline::Message;
 use gatepost::screen::policy::{
-    AddressFormat, DetailLog, DnsblRules, EngineRules, Limits, Policy, Wording,
+    AddressFormat, DetailLog, DnsblRules, EngineRules, Limits, Policy, TlsLevel, Wording,
 };
 use gatepost::screen::smtp::discard::{Discarded, Vocabulary};
+use gatepost::screen::smtp::keyword::Keyword;
 use gatepost::screen::test_set::{Action, CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
 
 use super::world::START;
@@ -69,6 +70,11 @@ pub fn draw(take: &mut Take<'_>) -> (Policy, Outside, Vec<Saved>) {
     };
     let saved = take.pick(&SAVED).map(|text| Saved::decode(text).unwrap());
     policy.engine.command_filter = take.pick(&[None, Some("regexp:/f")]).map(str::to_owned);
+    policy.engine.tls_level = take.pick(&[TlsLevel::None, TlsLevel::May, TlsLevel::Encrypt]);
+    if policy.engine.tls_level != TlsLevel::None {
+        policy.engine.announced = Keyword::ALL.to_vec();
+    }
+    policy.engine.discarded_starttls_works = take.pick(&[false, true]);
     (policy, outside, saved.into_iter().collect())
 }
 

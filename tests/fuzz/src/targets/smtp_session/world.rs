@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use gatepost::screen::dnsbl::answer::{Answer, Asker, Failure, Question};
 use gatepost::screen::dnsbl::guard::saved::Saved;
-use gatepost::screen::event::{HandOffResult, Input, Now, Output, PEEK_LIMIT, Watch};
-use gatepost::screen::policy::Policy;
+use gatepost::screen::event::{HandOffResult, Input, Now, Output, PEEK_LIMIT, TlsNews, Watch};
+use gatepost::screen::policy::{Policy, TlsLevel};
 use gatepost::screen::reply::Reply;
 use gatepost::screen::screener::Screener;
 use gatepost::screen::session::{SessionId, Slots};
@@ -22,6 +22,10 @@ pub const START: UnixTime = UnixTime(1_800_000_000);
 
 /// How many clients may be there at a time.
 const MOST_CLIENTS: usize = 24;
+
+/// How many bytes may wait behind STARTTLS for what comes of it; more makes no difference to
+/// the number of outputs.
+const BEHIND_STARTTLS: usize = 100;
 
 /// A session whose end takes more deadlines than this never ends.
 const MOST_DEADLINES: usize = 12;
@@ -38,7 +42,17 @@ struct Seat {
     news: bool,
     hung_up: bool,
     handing_off: Option<UnderWay>,
+    /// How far it is on its way to tlsproxy(8).
+    starting: Option<Starting>,
+    secure: bool,
     replies: Vec<Reply>,
+}
+
+/// How far an attempt at TLS is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Starting {
+    Connected,
+    Asked,
 }
 
 /// How far a hand-off is.
@@ -134,6 +148,8 @@ impl World {
             news: false,
             hung_up: false,
             handing_off: None,
+            starting: None,
+            secure: false,
             replies: Vec::new(),
         };
         self.current = self.seats.insert(seat).unwrap();
@@ -183,6 +199,23 @@ impl World {
         }
     }
 
+    /// Of an attempt at TLS, no more can be told than there is.
+    pub fn tlsproxy(&mut self, news: TlsNews<'_>) {
+        let session = self.current;
+        let Some(seat) = self.seats.get_mut(session) else { return };
+        seat.starting = match (seat.starting, news) {
+            (Some(Starting::Connected), TlsNews::Asked) => Some(Starting::Asked),
+            (Some(Starting::Asked), TlsNews::Taken) => Some(Starting::Asked),
+            (Some(Starting::Connected), TlsNews::Busy) => None,
+            (Some(_), TlsNews::Failed { .. }) => None,
+            _ => return,
+        };
+        self.feed(Input::Tls { session, news });
+        let secure = self.seats.get(session).is_some_and(|seat| seat.secure);
+        assert!(secure || news != TlsNews::Taken, "with nobody");
+        self.deliver();
+    }
+
     pub fn list_answer(&mut self, number: u8, answer: &Answer) {
         let count = self.questions.len().max(1);
         let nth = self.questions.keys().nth(usize::from(number) % count);
@@ -203,19 +236,21 @@ impl World {
         let data = b"HELO late\r\n";
         if whom.is_multiple_of(2) {
             let session = self.gone;
-            self.feed(match kind % 5 {
+            self.feed(match kind % 6 {
                 0 => Input::Deadline { session },
                 1 => Input::Closed { session },
                 2 => Input::Peeked { session, data },
                 3 => Input::Received { session, data },
+                4 => Input::Tls { session, news: TlsNews::Taken },
                 _ => Input::HandOff { session, result },
             });
         } else if let Some(seat) = self.seats.get(self.current) {
             let session = self.current;
-            let input = match kind % 4 {
+            let input = match kind % 5 {
                 0 if seat.watch != Watch::Peek => Input::Peeked { session, data },
                 1 if seat.watch != Watch::Read => Input::Received { session, data },
                 2 if seat.handing_off.is_some() => Input::Closed { session },
+                4 if seat.starting.is_none() => Input::Tls { session, news: TlsNews::Taken },
                 3 if seat.handing_off != Some(UnderWay::Sent) => Input::HandOff { session, result },
                 _ => return,
             };
@@ -322,10 +357,13 @@ impl World {
         self.screener.check_invariants().unwrap();
 
         let (about, size) = match input {
+            // What was sent behind STARTTLS may be gone on with.
+            Input::Tls { session, .. } | Input::Deadline { session } => {
+                (About::Session(session), BEHIND_STARTTLS)
+            }
             Input::Connected { session, .. }
             | Input::Unidentified { session, .. }
             | Input::Closed { session }
-            | Input::Deadline { session }
             | Input::HandOff { session, .. } => (About::Session(session), 1),
             Input::Peeked { session, data } | Input::Received { session, data } => {
                 (About::Session(session), data.len())
@@ -399,6 +437,9 @@ impl World {
             | Output::Watch(id, _)
             | Output::SetDeadline(id, _)
             | Output::HandOff { session: id, .. }
+            | Output::StartTls { session: id, .. }
+            | Output::AbandonTls(id)
+            | Output::TlsBegins(id)
             | Output::Close(id) => *id,
         };
         let seat = self.seats.get_mut(id);
@@ -429,6 +470,22 @@ impl World {
                 assert_ne!(seat.handing_off, Some(UnderWay::Sent), "handed off twice");
                 seat.handing_off = Some(UnderWay::Sent);
             }
+            Output::StartTls { client, .. } => {
+                assert_eq!(*client, seat.client);
+                assert_eq!(seat.watch, Watch::Nothing, "TLS begins while it is looked at");
+                assert!(!seat.secure && seat.starting.is_none(), "given to tlsproxy twice");
+                seat.starting = Some(Starting::Connected);
+            }
+            Output::AbandonTls(_) => seat.starting = None,
+            Output::TlsBegins(_) => {
+                assert_eq!(seat.starting.take(), Some(Starting::Asked), "without tlsproxy");
+                assert_eq!(seat.replies.last(), Some(&Reply::ReadyForTls));
+                seat.secure = true;
+                // What is there in the clear is no handshake.
+                seat.hung_up |= !seat.unread.is_empty();
+                seat.unread.clear();
+                seat.news = true;
+            }
             _ => {
                 assert_eq!(*output, Output::Close(id));
                 self.seats.remove(id);
@@ -449,6 +506,10 @@ impl Seat {
         texts::reply(policy, reply, footer);
         let begins = matches!(reply, Reply::Teaser | Reply::Greeting);
         assert!(!begins || !self.replies.contains(&reply), "{reply:?} twice");
+        let in_vain = policy.engine.tls_level == TlsLevel::Encrypt && !self.secure;
+        let taken = matches!(reply, Reply::SenderOk | Reply::Refused(_) | Reply::NoRecipients);
+        assert!(!(in_vain && taken), "{reply:?} in the clear");
+        assert!(reply != Reply::ReadyForTls || self.starting == Some(Starting::Asked), "to whom?");
         assert!(reply != Reply::Teaser || self.replies.is_empty(), "a teaser too late");
         self.replies.push(reply);
     }
