@@ -11,6 +11,7 @@ use nix::sys::socket::{
 };
 
 use crate::smtpd::GREETING;
+use crate::tlsproxy::TLS_MASK;
 use crate::{A_WHILE, PATIENCE};
 
 /// What a new client gets to see first.
@@ -22,6 +23,8 @@ pub struct Client {
     name: String,
     /// What has come in and was not looked at yet.
     unread: Vec<u8>,
+    /// What bytes are changed by, both ways: see [`Client::start_tls`].
+    mask: u8,
 }
 
 /// What comes next.
@@ -57,7 +60,7 @@ impl Client {
         });
         let local = stream.local_addr().unwrap();
         let name = format!("[{}]:{}", local.ip(), local.port());
-        Client { stream, name, unread: Vec::new() }
+        Client { stream, name, unread: Vec::new(), mask: 0 }
     }
 
     /// How log lines call it.
@@ -70,9 +73,23 @@ impl Client {
         self.stream.local_addr().unwrap()
     }
 
+    /// Speaks TLS from now on, as the stub of tlsproxy(8) understands it.
+    pub fn start_tls(&mut self) {
+        assert!(self.unread.is_empty(), "in the clear: {:?}", self.unread);
+        self.mask = TLS_MASK;
+    }
+
     /// Sends.
     pub fn send(&mut self, text: &str) {
-        self.stream.write_all(text.as_bytes()).unwrap();
+        let bytes: Vec<u8> = text.bytes().map(|byte| byte ^ self.mask).collect();
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    /// Sends a line, and reads a reply of one line.
+    #[track_caller]
+    pub fn command(&mut self, line: &str, reply: &str) {
+        self.send(&format!("{line}\r\n"));
+        self.expect(reply);
     }
 
     /// Sends what may find nobody.
@@ -106,7 +123,9 @@ impl Client {
                     assert!(self.unread.is_empty(), "half a line: {:?}", self.unread);
                     return Next::End;
                 }
-                Ok(count) => self.unread.extend(&buffer[..count]),
+                Ok(count) => {
+                    self.unread.extend(buffer[..count].iter().map(|byte| byte ^ self.mask))
+                }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock | ErrorKind::TimedOut => return Next::Nothing,
                     ErrorKind::Interrupted => {}

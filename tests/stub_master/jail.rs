@@ -12,6 +12,7 @@ use crate::proc::status;
 use crate::service::Service;
 use crate::site::{OWNER, Site, is_root};
 use crate::smtpd::Smtpd;
+use crate::tlsproxy::Tlsproxy;
 
 /// Whether to run a test that needs root. In continuous integration there is no excuse.
 fn may_run(test: &str) -> bool {
@@ -86,6 +87,29 @@ fn a_jailed_worker_drains_with_its_cache() {
     let mut again = site.connect();
     again.expect_smtpd();
     site.log.wait(&format!("PASS OLD {}", again.name()));
+}
+
+/// The path of its socket means the same inside and outside.
+#[test]
+fn a_jailed_worker_finds_tlsproxy() {
+    if !may_run("a_jailed_worker_finds_tlsproxy") {
+        return;
+    }
+    let site = Site::new(
+        "postscreen_greet_banner =\n\
+         postscreen_bare_newline_enable = yes\n\
+         postscreen_tls_security_level = encrypt",
+    );
+    let tlsproxy = Tlsproxy::start(&site);
+    let service = start(&site, &["-u", "-c"]);
+    let worker = service.worker();
+    let mut client = site.connect();
+    client.expect("220 mx.example.test ESMTP Postfix");
+    client.command("STARTTLS", "220 2.0.0 Ready to start TLS");
+    client.start_tls();
+    client.command("MAIL FROM:<>", "250 2.1.0 Ok");
+    tlsproxy.next_request();
+    assert_eq!(service.worker(), worker);
 }
 
 /// The file may be one that only root can read.

@@ -2,9 +2,9 @@
 //!
 //! `site` is what surrounds a service: directories, main.cf, listening sockets, the log.
 //! `service` is what master does: start it with fixed descriptors, hear its status, end it.
-//! `smtpd` stands in for smtpd(8), `name_server` for a name server, `client` for those who
-//! connect. The tests are in the files
-//! after that, by subject; those of `jail` need root, and say so when they do not run.
+//! `smtpd` and `tlsproxy` stand in for smtpd(8) and tlsproxy(8), `name_server` for a name server,
+//! `client` for those who connect. The tests are in the files after that, by subject;
+//! those of `jail` need root, and say so when they do not run.
 //!
 //! Waits end as soon as what is waited for happens, and their limits are generous: only a
 //! service that is broken meets them. Where the time itself is the subject, only the side
@@ -22,6 +22,7 @@ mod proc;
 mod service;
 mod site;
 mod smtpd;
+mod tlsproxy;
 
 mod cache;
 mod drain;
@@ -31,6 +32,7 @@ mod jail;
 mod lists;
 mod logging;
 mod start;
+mod starttls;
 mod tables;
 mod terminate;
 mod wire;

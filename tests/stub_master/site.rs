@@ -145,6 +145,18 @@ impl Site {
         fs::write(path, override_lines(&text, line)).unwrap();
     }
 
+    /// Replaces what postconf(1) answers, and has it note its calls in `program/calls`.
+    pub fn postconf(&self, answer: &str) {
+        let (path, calls) = (self.path("program/postconf"), self.path("program/calls"));
+        let calls = calls.display();
+        let script = format!("#!/bin/sh\necho \"$*\" >>{calls}\ncat <<'END'\n{answer}END\n");
+        // Beside, then in place: a file that is open for writing somewhere cannot be executed.
+        let new = path.with_extension("new");
+        fs::write(&new, script).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(new, path).unwrap();
+    }
+
     /// A path below the site's directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.0.join(name)
