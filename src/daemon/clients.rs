@@ -8,8 +8,18 @@ use crate::screen::event::{HandOffResult, Input, Now, PEEK_LIMIT, Watch};
 use crate::screen::session::SessionId;
 use crate::sys;
 
-/// How many bytes of input one session gets per turn.
+/// How many bytes of input one session gets per turn, at least.
 const READ_SIZE: usize = 4096;
+
+/// The same, at most.
+const MOST_READ: usize = 64 * 1024;
+
+/// The size of the buffer for input. More than one line: so whether something has arrived
+/// behind a line, which the pipelining test wants to know, is never a matter of where a
+/// buffer ends. What fills it has a line that is too long, or at least two.
+pub(super) fn read_size(line_length_limit: usize) -> usize {
+    line_length_limit.saturating_add(1).clamp(READ_SIZE, MOST_READ)
+}
 
 impl Worker {
     pub(super) fn client_ready(&mut self, id: SessionId, event: Ready, now: Now) {
@@ -21,8 +31,13 @@ impl Worker {
             }
             return;
         }
+        let was_clogged = conn.is_clogged();
         if event.writable && conn.flush(&self.reactor, id).is_err() {
             return self.feed(Input::Closed { session: id }, now);
+        }
+        if was_clogged && !conn.is_clogged() {
+            // Its input was left alone meanwhile, and the edge that told of it is gone.
+            return self.readable.push_back(id);
         }
         if event.readable {
             self.input_from(id, now);
@@ -34,6 +49,9 @@ impl Worker {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let input = match conn.watch() {
             Watch::Nothing => return,
+            // Who does not read is not listened to, so that no more than the replies to one
+            // buffer of commands have to wait.
+            Watch::Read if conn.is_clogged() => return,
             Watch::Peek => {
                 let mut buffer = [0; PEEK_LIMIT];
                 let input = conn.peek(&mut buffer);
@@ -44,15 +62,16 @@ impl Worker {
                 input
             }
             Watch::Read => {
-                let mut buffer = [0; READ_SIZE];
+                let mut buffer = std::mem::take(&mut self.input);
                 let input = conn.read(&mut buffer);
                 if let conn::Input::Bytes(count) = input {
                     // There may be more, or an end of file: the edge that told of this input
                     // told of them too, and does not come again.
                     self.readable.push_back(id);
                     let data = buffer.get(..count).unwrap_or_default();
-                    return self.feed(Input::Received { session: id, data }, now);
+                    self.feed(Input::Received { session: id, data }, now);
                 }
+                self.input = buffer;
                 input
             }
         };

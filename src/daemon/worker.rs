@@ -13,6 +13,7 @@ use mio::net::TcpListener;
 use nix::errno::Errno;
 use nix::sys::signalfd::SignalFd;
 
+use super::clients::read_size;
 use super::lists::ListLookups;
 use super::lookups::Sources;
 use super::starttls::{Asking, Tlsproxy};
@@ -55,6 +56,8 @@ pub struct Worker {
     pub(super) outputs: Vec<Output>,
     pub(super) text: String,
     pub(super) bytes: Vec<u8>,
+    /// Room for what one client has sent.
+    pub(super) input: Vec<u8>,
     pub(super) settings: WorkerSettings,
     /// `None` when the supervisor has gone.
     pub(super) supervisor: Option<Channel>,
@@ -190,6 +193,7 @@ impl Worker {
         for (number, listener) in (0..).zip(&mut parts.listeners) {
             reactor.register(listener, Source::Listener(number), Interest::READABLE)?;
         }
+        let input = vec![0; read_size(parts.screener.policy().line_length_limit)];
         let mut worker = Worker {
             reactor,
             listeners: parts.listeners,
@@ -207,6 +211,7 @@ impl Worker {
             outputs: Vec::new(),
             text: String::new(),
             bytes: Vec::new(),
+            input,
             settings: parts.settings,
             supervisor: Some(parts.supervisor),
             signals: parts.signals,

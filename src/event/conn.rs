@@ -103,6 +103,11 @@ impl Conn {
         Ok(watch != Watch::Nothing && was_registered)
     }
 
+    /// Whether output waits for a client that does not read.
+    pub fn is_clogged(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     /// Looks at waiting input without taking it.
     pub fn peek(&self, buffer: &mut [u8]) -> Input {
         input(|| self.stream.peek(buffer))

@@ -1,5 +1,7 @@
 //! What clients get to see, however they behave and however many they are.
 
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Next};
@@ -211,4 +213,79 @@ fn a_denied_client_that_talks_gets_its_reply() {
         assert_eq!(client.next_within(PATIENCE), Next::End);
     }
     eventually("all of them", || site.log.count("DISCONNECT") == 100);
+}
+
+/// Replies to a client that reads nothing wait in a bounded buffer, and only until its time is
+/// up; while they wait, it is not listened to. Others are served.
+#[test]
+fn a_client_that_reads_nothing_costs_little() {
+    let site = Site::new(
+        "postscreen_greet_action = enforce\npostscreen_command_count_limit = 100000000\n\
+         postscreen_command_time_limit = 4s\npostscreen_greet_wait = 1s",
+    );
+    let mut service = site.start();
+    let mut deaf = TcpStream::connect(site.address(0)).unwrap();
+    deaf.set_nonblocking(true).unwrap();
+    let before = memory(service.worker());
+    let commands = b"EHLO deaf.example\r\n".repeat(1000);
+    let (mut sent, mut quiet_since) = (0, Instant::now());
+    while quiet_since.elapsed() < Duration::from_millis(1500) {
+        match deaf.write(&commands[sent % 19..]) {
+            Ok(count) => (sent, quiet_since) = (sent + count, Instant::now()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => panic!("{error} after {sent} bytes"),
+        }
+    }
+    // All buffers of the kernel are full; what had been said, had to be answered.
+    assert!(sent > 100_000, "{sent}");
+    let grown = memory(service.worker()).saturating_sub(before);
+    assert!(grown < 2048, "{grown} KiB");
+
+    let mut other = site.connect();
+    other.expect_teaser();
+    other.send("QUIT\r\n");
+    other.expect("221 2.0.0 Bye");
+    let name = deaf.local_addr().unwrap();
+    let name = format!("[{}]:{}", name.ip(), name.port());
+    site.log.wait(&format!("COMMAND TIME LIMIT from {name} after EHLO"));
+    site.log.wait(&format!("DISCONNECT {name}"));
+    assert!(service.lives());
+}
+
+/// Who reads again gets all its replies, in order.
+#[test]
+fn a_client_that_reads_late_misses_nothing() {
+    const COMMANDS: usize = 40_000;
+    let site = Site::new(
+        "postscreen_greet_action = enforce\npostscreen_command_count_limit = 100000000\n\
+         postscreen_greet_wait = 1s\npostscreen_pipelining_action = ignore",
+    );
+    let _service = site.start();
+    let late = TcpStream::connect(site.address(0)).unwrap();
+    let mut writer = late.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        for number in 0..COMMANDS {
+            let word = if number % 2 == 0 { "NOOP\r\n" } else { "HELO x\r\n" };
+            writer.write_all(word.as_bytes()).unwrap();
+        }
+        writer.write_all(b"QUIT\r\n").unwrap();
+    });
+    std::thread::sleep(Duration::from_secs(2));
+    let mut lines = BufReader::new(late).lines().map(Result::unwrap);
+    assert!(lines.next().unwrap().starts_with("220-"));
+    for number in 0..COMMANDS {
+        let reply = if number % 2 == 0 { "250 2.0.0 Ok" } else { "250 mx.example.test" };
+        assert_eq!(lines.next().as_deref(), Some(reply), "command {number}");
+    }
+    assert_eq!(lines.next().as_deref(), Some("221 2.0.0 Bye"));
+    assert_eq!(lines.next(), None);
+    sender.join().unwrap();
+}
+
+/// Resident memory, KiB.
+fn memory(pid: Pid) -> u64 {
+    let field = status(pid, "VmRSS");
+    field.split(' ').next().unwrap().parse().unwrap()
 }
