@@ -50,7 +50,8 @@ pub enum Mode {
 /// Something to be done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Order {
-    /// Ask this; the answer goes to [`Guard::point_answered`].
+    /// Ask this, not a cache; the answer goes to [`Guard::point_answered`]. The IPv6 test
+    /// points are IPv4-mapped addresses, and must be asked for as the IPv6 addresses they are.
     Ask(Question),
     /// Log this.
     Say(Notice),
@@ -239,12 +240,8 @@ impl Guard {
                 zone.was_mute(round.start, now);
                 if trouble.is_none() {
                     // Is it the zone, or the resolver?
-                    let idle = |zone: &&mut Zone| {
-                        zone.trouble.is_none()
-                            && zone.silence.is_none()
-                            && zone.heard.is_none_or(|heard| heard < round.start)
-                    };
-                    self.zones.iter_mut().filter(idle).for_each(Zone::hurry);
+                    let asked = |zone: &&mut Zone| zone.silence.is_none();
+                    self.zones.iter_mut().filter(asked).for_each(Zone::hurry);
                 }
                 self.look_for_outage(now, orders);
             }

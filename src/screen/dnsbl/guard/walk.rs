@@ -198,7 +198,7 @@ impl Walk {
                 let since = since.max(self.process_since);
                 let late = is_wrong(zone) && at > since + 2 * HOUR;
                 assert!(!late, "{at}: {zone:?} not noticed since {since}");
-                let first = self.clients.partition_point(|client| *client < since);
+                let first = self.clients.partition_point(|client| *client <= since);
                 let asked = self.clients.get(first).is_some_and(|from| at > from + 20 * MINUTE);
                 let late = zone == Zone::Dead && asked;
                 assert!(!late, "{at}: {zone:?} not noticed since {since}");

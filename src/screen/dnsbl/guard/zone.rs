@@ -48,8 +48,8 @@ pub(super) struct Zone {
     had_point: bool,
     /// The questions since the last answer, if there are any.
     pub silence: Option<Silence>,
-    /// Since when it is above suspicion: a test point was answered then, nothing has failed
-    /// since, and it is not broken.
+    /// Since when it is above suspicion: a test point was answered then, and since then
+    /// neither a client's question nor a round has failed.
     steady: Option<Instant>,
     /// When a test point was last answered. Clients' answers may come from a cache, and prove
     /// nothing.
@@ -181,9 +181,7 @@ impl Zone {
     /// A test point was answered.
     pub(super) fn hear(&mut self, now: Now) {
         self.heard = Some(now.mono);
-        if self.trouble.is_none() {
-            self.steady.get_or_insert(now.mono);
-        }
+        self.steady.get_or_insert(now.mono);
     }
 
     /// A question about a client was not answered.
@@ -251,7 +249,8 @@ impl Zone {
     /// Whether it shows that the resolver worked in a round that began then: it was above
     /// suspicion before, and has answered a test point since.
     pub(super) fn is_witness(&self, start: Instant) -> bool {
-        self.steady.is_some_and(|steady| steady <= start)
+        self.trouble.is_none()
+            && self.steady.is_some_and(|steady| steady <= start)
             && self.heard.is_some_and(|heard| heard >= start)
     }
 
@@ -259,7 +258,6 @@ impl Zone {
     pub(super) fn condemn(&mut self, why: Why, since: UnixTime, effect: Effect) -> bool {
         self.alarm = Alarm::None;
         self.accused = None;
-        self.steady = None;
         match &mut self.trouble {
             Some(trouble) => {
                 trouble.why = why;
@@ -286,7 +284,6 @@ impl Zone {
         let trouble = self.trouble.take();
         if trouble.is_some() {
             self.good_since = now.wall;
-            self.steady = Some(now.mono);
         }
         (trouble, tell)
     }
