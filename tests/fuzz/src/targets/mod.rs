@@ -22,6 +22,7 @@ mod expand;
 mod gatepost_cf;
 mod guard_saved;
 mod inline;
+mod log_record;
 mod main_cf;
 mod regexp;
 mod resolv_conf;
@@ -40,7 +41,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const ALL: [Target; 19] = [
+pub const ALL: [Target; 20] = [
     Target { name: "address_list", check: address_list::check },
     Target { name: "attr", check: attr::check },
     Target { name: "cache_record", check: cache_record::check },
@@ -52,6 +53,7 @@ pub const ALL: [Target; 19] = [
     Target { name: "gatepost_cf", check: gatepost_cf::check },
     Target { name: "guard_saved", check: guard_saved::check },
     Target { name: "inline", check: inline::check },
+    Target { name: "log_record", check: log_record::check },
     Target { name: "main_cf", check: main_cf::check },
     Target { name: "regexp", check: regexp::check },
     Target { name: "resolv_conf", check: resolv_conf::check },
