@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
@@ -132,14 +133,22 @@ pub fn recall(path: &Path) -> Option<BuildDefaults> {
 /// # Errors
 /// Those of creating, writing and renaming the file.
 pub fn remember(defaults: &BuildDefaults, path: &Path) -> io::Result<()> {
-    let new = path.with_extension("new");
+    // A name of our own: master(8) may start several services at once.
+    static TIMES: AtomicU32 = AtomicU32::new(0);
+    let times = TIMES.fetch_add(1, Ordering::Relaxed);
+    let new = path.with_extension(format!("{}-{times}", std::process::id()));
+    // Left behind by a namesake that was killed.
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new)?;
-    file.write_all(defaults.to_text().as_bytes())?;
-    fs::rename(&new, path)
+    let written = file.write_all(defaults.to_text().as_bytes());
+    let result = written.and_then(|()| fs::rename(&new, path));
+    if result.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    result
 }
 
 #[cfg(test)]

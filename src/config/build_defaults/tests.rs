@@ -117,3 +117,18 @@ fn obtaining() {
     assert_eq!(defaults, BuildDefaults::compiled_in());
     assert!(messages[0].text.ends_with("using compiled-in ones"));
 }
+
+/// Services that start at the same moment remember the same answer at the same moment.
+#[test]
+fn remembering_at_once() {
+    let scratch = Scratch::new("at-once");
+    let path = scratch.0.join("defaults");
+    let defaults = BuildDefaults::compiled_in();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..50).for_each(|_| remember(&defaults, &path).unwrap()));
+        }
+    });
+    assert_eq!(recall(&path), Some(defaults));
+    assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 1, "nothing is left behind");
+}
