@@ -187,8 +187,12 @@ impl Guard {
         for id in ids().take(self.zones.len()) {
             self.give_up_round(id, now, orders);
         }
+        let is_due = |zone: &Zone| zone.round.is_none() && zone.next_round() <= now.mono;
+        // Whether a silent zone is to blame, or the resolver, shows when the others are asked at
+        // the same time.
+        let together = self.zones.iter().any(|zone| is_due(zone) && zone.needs_witness(now.mono));
         for (id, zone) in ids().zip(&mut self.zones) {
-            if zone.round.is_none() && zone.next_round() <= now.mono {
+            if is_due(zone) || together && zone.can_bear_witness() {
                 zone.start_round(now);
                 orders.extend(POINTS.map(|address| {
                     Order::Ask(Question { asker: Asker::TestPoint, address, list: id })
@@ -238,11 +242,6 @@ impl Guard {
             Outcome::Odd => zone.suspect(),
             Outcome::Mute => {
                 zone.was_mute(round.start, now);
-                if trouble.is_none() {
-                    // Is it the zone, or the resolver?
-                    let asked = |zone: &&mut Zone| zone.silence.is_none();
-                    self.zones.iter_mut().filter(asked).for_each(Zone::hurry);
-                }
                 self.look_for_outage(now, orders);
             }
             Outcome::Fine { listed } => {

@@ -234,6 +234,19 @@ fn a_round_may_be_what_finds_it() {
 }
 
 #[test]
+fn questions_that_fail_elsewhere_do_not_save_it() {
+    let mut bench = Bench::pair(Zone::Good, Zone::Dead);
+    for _ in 0..35 {
+        bench.zones[0] = Zone::Dead;
+        bench.client();
+        bench.zones[0] = Zone::Good;
+        bench.clients(10, 2);
+    }
+    assert!(!bench.is_aside(0) && bench.is_aside(1));
+    bench.expect(&["!dnsbl zone b.test is put aside"]);
+}
+
+#[test]
 fn one_answer_in_ten_minutes_is_enough() {
     let mut bench = Bench::pair(Zone::Good, Zone::Good);
     for _ in 0..20 {
@@ -362,7 +375,9 @@ fn broken_zones_are_not_among_all() {
         "!dnsbl zones do not answer, 1 of 1 since ",
     ]);
     // A broken zone that answers does not end it, one that is fine again does.
+    bench.rounds(0);
     bench.run(HOUR);
+    assert_eq!(bench.rounds(0), 6);
     bench.expect(&[]);
     bench.zones[2] = Zone::Good;
     bench.run(10 * MINUTE);
@@ -692,17 +707,27 @@ fn a_service_that_is_idle_most_of_the_time_finds_a_dead_zone() {
 fn what_was_silent_long_ago_has_a_new_chance() {
     for (days, aside) in [(0, true), (2, false)] {
         let mut bench = Bench::pair(Zone::Good, Zone::Dead);
-        bench.run(2 * MINUTE);
+        bench.clients(2, MINUTE);
         let span = 20 * MINUTE + days * DAY;
         bench.now.mono += Duration::from_secs(span);
         bench.now.wall.0 += span;
         bench.restart();
-        bench.client();
         bench.run(2 * MINUTE);
         assert_eq!(bench.is_aside(1), aside);
         bench.clients(10, MINUTE);
         assert!(bench.is_aside(1));
     }
+}
+
+#[test]
+fn test_points_that_fail_are_not_stored_alone() {
+    let mut bench = Bench::pair(Zone::Good, Zone::DeadPoints);
+    for _ in 0..3 {
+        bench.run(20 * MINUTE);
+        bench.restart();
+    }
+    assert!(!bench.is_aside(1));
+    assert_eq!(bench.stores, 0);
 }
 
 #[test]
@@ -822,6 +847,29 @@ fn answers_that_never_come_count_as_failed() {
     bench.run(20 * MINUTE);
     assert!(bench.is_aside(1));
     assert!((5..=15).contains(&bench.rounds(1)));
+}
+
+#[test]
+fn a_zone_that_is_being_looked_at_is_not_asked_again() {
+    let zones = [Zone::Good, Zone::Dead, Zone::Lost];
+    let mut bench = Bench::new(Mode::Enforce, "a.test b.test c.test", 1, &zones);
+    bench.clients(20, MINUTE);
+    assert!(bench.is_aside(1));
+    let times = bench.asked.iter().filter(|(_, question)| question.list.0 == 2).map(|(at, _)| *at);
+    let times: Vec<u64> = times.step_by(4).collect();
+    assert!(times.len() > 3 && times.windows(2).all(|pair| pair[1] >= pair[0] + 120), "{times:?}");
+}
+
+#[test]
+fn a_broken_zone_is_no_witness() {
+    let now = Now { mono: Instant::now(), wall: START };
+    let mut zone = zone::Zone::new(0, 1, now);
+    zone.start_round(now);
+    assert!(!zone.is_witness(now.mono));
+    zone.hear(now);
+    assert!(zone.is_witness(now.mono));
+    zone.condemn(Why::Silent, START, Effect::Aside);
+    assert!(!zone.is_witness(now.mono));
 }
 
 #[test]

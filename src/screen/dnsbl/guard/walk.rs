@@ -288,7 +288,7 @@ fn laws_hold_on_random_walks() {
 /// Calls that make no sense, in any order: nothing panics, nothing spins.
 #[test]
 fn nonsense_is_survived() {
-    for seed in 0..100000 {
+    for seed in 0..200 {
         let mut walk = Walk::new(1_000_000 + seed);
         for _ in 0..200 {
             let mut orders = Vec::new();

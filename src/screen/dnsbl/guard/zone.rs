@@ -48,9 +48,6 @@ pub(super) struct Zone {
     had_point: bool,
     /// The questions since the last answer, if there are any.
     pub silence: Option<Silence>,
-    /// Since when it is above suspicion: a test point was answered then, and since then
-    /// neither a client's question nor a round has failed.
-    steady: Option<Instant>,
     /// When a test point was last answered. Clients' answers may come from a cache, and prove
     /// nothing.
     pub heard: Option<Instant>,
@@ -108,7 +105,6 @@ impl Zone {
             pointless: Daily::default(),
             had_point: false,
             silence: None,
-            steady: None,
             heard: None,
             accused: None,
             alarm: Alarm::None,
@@ -139,12 +135,7 @@ impl Zone {
             if age <= daily::DAY {
                 let mono = now.mono.checked_sub(age).unwrap_or(now.mono);
                 let since = Now { mono, wall: since.min(now.wall) };
-                self.silence = Some(Silence { since, of_client: false, of_round: true });
-                if self.trouble.is_none() {
-                    // The others first, so that they can bear witness.
-                    let (step, steps) = FIRST_STEP;
-                    self.first += step * u32::from(steps);
-                }
+                self.silence = Some(Silence { since, of_client: true, of_round: true });
             }
         }
     }
@@ -152,7 +143,7 @@ impl Zone {
     /// What is to be stored, if that has changed. That a question has failed now and then is
     /// not worth it.
     pub(super) fn changed_memory(&mut self) -> Option<Memory> {
-        let silence = self.silence.filter(|silence| silence.of_round);
+        let silence = self.silence.filter(|silence| silence.of_client && silence.of_round);
         let memory = Memory {
             trouble: self.trouble,
             silent: silence.map(|silence| silence.since.wall),
@@ -181,14 +172,12 @@ impl Zone {
     /// A test point was answered.
     pub(super) fn hear(&mut self, now: Now) {
         self.heard = Some(now.mono);
-        self.steady.get_or_insert(now.mono);
     }
 
     /// A question about a client was not answered.
     pub(super) fn miss(&mut self, now: Now) {
         let silence = Silence { since: now, of_client: true, of_round: false };
         self.silence.get_or_insert(silence).of_client = true;
-        self.steady = None;
     }
 
     /// Looks for something odd in an answer about a client.
@@ -235,9 +224,8 @@ impl Zone {
     /// Nothing was answered in a round that began then. Less does not count: many zones have
     /// no IPv6 addresses, and the servers of some do not answer for these. Nor does it count
     /// if no client's question has failed: private zones may have no test points. Whether the
-    /// zone is to blame is for the other zones to show.
+    /// zone is to blame is for zones to show that were asked at the same time.
     pub(super) fn was_mute(&mut self, start: Instant, now: Now) {
-        self.steady = None;
         let silence = Silence { since: now, of_client: false, of_round: true };
         let silence = self.silence.get_or_insert(silence);
         silence.of_round = true;
@@ -246,11 +234,21 @@ impl Zone {
         }
     }
 
-    /// Whether it shows that the resolver worked in a round that began then: it was above
-    /// suspicion before, and has answered a test point since.
+    /// Whether the next round may be the proof that it is silent.
+    pub(super) fn needs_witness(&self, now: Instant) -> bool {
+        self.trouble.is_none() && self.is_silent(now)
+    }
+
+    /// Whether its test points can be asked for to see whether the resolver works.
+    pub(super) fn can_bear_witness(&self) -> bool {
+        self.trouble.is_none() && self.round.is_none()
+    }
+
+    /// Whether it shows that the resolver worked in a round that began then: its own began at
+    /// the same time, and was answered.
     pub(super) fn is_witness(&self, start: Instant) -> bool {
         self.trouble.is_none()
-            && self.steady.is_some_and(|steady| steady <= start)
+            && self.last == Some(start)
             && self.heard.is_some_and(|heard| heard >= start)
     }
 
