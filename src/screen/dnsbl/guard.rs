@@ -6,8 +6,8 @@
 //! 127.0.0.1 must not) at the start, every hour, and when an answer looks odd. A zone that is
 //! broken is not asked about clients until its test points are fine again.
 //!
-//! A zone that does not answer is broken only if another one does: otherwise it is the
-//! resolver.
+//! A zone that does not answer is broken only if another one does that is asked at the same
+//! time: otherwise it is the resolver.
 //!
 //! Like the rest of the core it takes answers and the time, and gives [`Order`]s.
 
