@@ -78,6 +78,7 @@ fn observe(screener: &mut Screener, turn: &mut Turn<'_>, list: ListId, answer: &
 
 /// The guard has something to do, perhaps.
 pub(super) fn guard_deadline(screener: &mut Screener, turn: &mut Turn<'_>) {
+    screener.guard_due = None;
     let mut orders = Vec::new();
     screener.guard.due(turn.now, &mut orders);
     obey(screener, turn, orders);
@@ -111,7 +112,8 @@ fn log(screener: &mut Screener, turn: &mut Turn<'_>, question: Question, answer:
                 }));
             }
         }
-        Answer::NotListed { .. } => {}
+        // How a list refuses to answer is the guard's business.
+        Answer::NotListed { .. } | Answer::Failed(Failure::Refused) => {}
         Answer::Failed(failure) => {
             let Some(unsaid) = screener.troubles.note(id, *failure, turn.now.mono) else { return };
             turn.log(LogLine::List(match failure {
@@ -120,9 +122,10 @@ fn log(screener: &mut Screener, turn: &mut Turn<'_>, question: Question, answer:
                     list: list.public_name.clone(),
                     unsaid,
                 },
-                // How a list refuses to answer is the guard's business.
-                Failure::Refused => return,
-                Failure::NoReply | Failure::ServerError | Failure::Unreachable => {
+                Failure::NoReply
+                | Failure::ServerError
+                | Failure::Unreachable
+                | Failure::Refused => {
                     let name = format!("{}.{}", name::reversed(address), list.public_name);
                     ListLine::LookupError { name: name.into(), unsaid }
                 }
