@@ -236,14 +236,15 @@ fn dependencies() -> Vec<String> {
     names
 }
 
-/// All files below `src`, test code removed; files that are all test code are left out.
+/// All files below `src`, test code removed; files that are all test code are left out, and so
+/// are their submodules.
 fn sources() -> Vec<Source> {
     let all = all_sources();
     let tests: Vec<PathBuf> = all.iter().flat_map(Source::test_files).collect();
-    all.into_iter()
-        .filter(|source| !tests.contains(&source.path))
-        .map(Source::without_tests)
-        .collect()
+    let is_test = |path: &Path| {
+        tests.iter().any(|test| path == test || path.starts_with(test.with_extension("")))
+    };
+    all.into_iter().filter(|source| !is_test(&source.path)).map(Source::without_tests).collect()
 }
 
 fn all_sources() -> Vec<Source> {

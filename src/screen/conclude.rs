@@ -195,51 +195,12 @@ pub(super) fn abandon_retries(screener: &mut Screener, turn: &mut Turn<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
     use std::time::Instant;
 
     use super::*;
-    use crate::screen::event::{Access, Cached, Filtered, Input, Lookups, Now};
-    use crate::screen::logline::Message;
+    use crate::screen::event::{Access, Input, Now};
     use crate::screen::test_set::UnixTime;
-    use crate::screen::testing::policy;
-
-    /// Lets everybody in.
-    struct Permit;
-
-    impl Lookups for Permit {
-        fn access(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Access {
-            Access::Permit
-        }
-
-        fn cached(&mut self, _: IpAddr) -> Cached {
-            Cached::NotFound
-        }
-
-        fn interface_allowed(&mut self, _: IpAddr, _: &mut Vec<Message>) -> bool {
-            true
-        }
-
-        fn discarded_keywords(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Option<String> {
-            None
-        }
-
-        fn footer(&mut self, _: &str, _: &mut Vec<Message>) -> Option<String> {
-            None
-        }
-
-        fn local_time(&mut self, _: UnixTime) -> String {
-            String::new()
-        }
-
-        fn command_filter(&mut self, _: &[u8], _: &mut Vec<Message>) -> Filtered {
-            Filtered::Unchanged
-        }
-
-        fn forbidden(&mut self, _: &[u8], _: &mut Vec<Message>) -> bool {
-            false
-        }
-    }
+    use crate::screen::testing::{Says, policy};
 
     #[test]
     fn a_result_counts_once() {
@@ -252,11 +213,11 @@ mod tests {
         let result = |result| Input::HandOff { session: id, result };
         for input in [Input::Connected { session: id, client, server }, result(HandOffResult::Busy)]
         {
-            screener.handle(input, now, &mut Permit, &mut out);
+            screener.handle(input, now, &mut Says(Access::Permit), &mut out);
         }
         out.clear();
         for late in [HandOffResult::Busy, HandOffResult::Done, HandOffResult::NoService("")] {
-            screener.handle(result(late), now, &mut Permit, &mut out);
+            screener.handle(result(late), now, &mut Says(Access::Permit), &mut out);
         }
         assert_eq!(out, []);
         assert_eq!(screener.hand_offs(), 1);

@@ -1,17 +1,20 @@
 //! What the core's tests share.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::dnsbl::guard::Mode;
 use super::dnsbl::lists::Lists;
 use super::dnsbl::score::TtlLimits;
+use super::event::{Access, Cached, Filtered, Lookups};
 use super::footer::Footers;
+use super::logline::Message;
 use super::policy::{
     AddressFormat, DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, TlsLevel, Wording,
 };
 use super::smtp::discard::{Discarded, Vocabulary};
 use super::smtp::keyword::Keyword;
-use super::test_set::{Action, PerTest, Test, TestSet};
+use super::test_set::{Action, PerTest, Test, TestSet, UnixTime};
 
 /// A policy like that of a stock main.cf at compatibility level 3.6.
 pub fn policy() -> Policy {
@@ -72,5 +75,42 @@ pub fn policy() -> Policy {
         delay_resolution: 2,
         smtpd_service: "smtpd".into(),
         tlsproxy_service: "tlsproxy".into(),
+    }
+}
+
+/// Tables and a cache that say this about every client, and nothing else.
+pub struct Says(pub Access);
+
+impl Lookups for Says {
+    fn access(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Access {
+        self.0
+    }
+
+    fn cached(&mut self, _: IpAddr) -> Cached {
+        Cached::NotFound
+    }
+
+    fn interface_allowed(&mut self, _: IpAddr, _: &mut Vec<Message>) -> bool {
+        true
+    }
+
+    fn discarded_keywords(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Option<String> {
+        None
+    }
+
+    fn command_filter(&mut self, _: &[u8], _: &mut Vec<Message>) -> Filtered {
+        Filtered::Unchanged
+    }
+
+    fn forbidden(&mut self, _: &[u8], _: &mut Vec<Message>) -> bool {
+        false
+    }
+
+    fn footer(&mut self, _: &str, _: &mut Vec<Message>) -> Option<String> {
+        None
+    }
+
+    fn local_time(&mut self, _: UnixTime) -> String {
+        String::new()
     }
 }

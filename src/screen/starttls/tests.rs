@@ -1,50 +1,11 @@
-use std::net::IpAddr;
-
 use super::*;
-use crate::screen::event::{Access, Cached, Filtered, Input, Lookups, Now};
+use crate::screen::event::{Access, Input, Now};
 use crate::screen::policy::{Policy, TlsLevel};
 use crate::screen::smtp::discard::Discarded;
 use crate::screen::smtp::keyword::Keyword;
 use crate::screen::smtp::offence::Offence;
 use crate::screen::test_set::{Test, TestSet, UnixTime};
-use crate::screen::testing::policy;
-
-/// Nobody is known.
-struct Nothing;
-
-impl Lookups for Nothing {
-    fn access(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Access {
-        Access::Undecided
-    }
-
-    fn cached(&mut self, _: IpAddr) -> Cached {
-        Cached::NotFound
-    }
-
-    fn interface_allowed(&mut self, _: IpAddr, _: &mut Vec<Message>) -> bool {
-        true
-    }
-
-    fn discarded_keywords(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Option<String> {
-        None
-    }
-
-    fn command_filter(&mut self, _: &[u8], _: &mut Vec<Message>) -> Filtered {
-        Filtered::Unchanged
-    }
-
-    fn forbidden(&mut self, _: &[u8], _: &mut Vec<Message>) -> bool {
-        false
-    }
-
-    fn footer(&mut self, _: &str, _: &mut Vec<Message>) -> Option<String> {
-        None
-    }
-
-    fn local_time(&mut self, _: UnixTime) -> String {
-        String::new()
-    }
-}
+use crate::screen::testing::{Says, policy};
 
 /// A session in the engine, with a clock.
 struct Dialogue {
@@ -85,7 +46,7 @@ impl Dialogue {
 
     fn feed(&mut self, input: Input<'_>) -> Vec<Output> {
         let mut out = Vec::new();
-        self.screener.handle(input, self.now, &mut Nothing, &mut out);
+        self.screener.handle(input, self.now, &mut Says(Access::Undecided), &mut out);
         self.screener.check_invariants().unwrap();
         out
     }
