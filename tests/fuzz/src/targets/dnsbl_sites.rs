@@ -76,7 +76,9 @@ fn fields(filter: &Filter, text: &str) {
             rest = &rest[digits..];
         } else if let Some(after) = rest.strip_prefix("..") {
             let digits = after.bytes().take_while(u8::is_ascii_digit).count();
-            fields.last_mut().unwrap().last_mut().unwrap().1 = after[..digits].parse().unwrap();
+            let range = fields.last_mut().unwrap().last_mut().unwrap();
+            range.1 = after[..digits].parse().unwrap();
+            assert!(range.0 <= range.1, "an empty range in {text}");
             rest = &after[digits..];
         } else {
             match c {

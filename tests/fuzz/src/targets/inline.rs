@@ -10,6 +10,7 @@ pub fn check(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let space = |c: char| " \t\r\n\x0b\x0c".contains(c);
     let items: Vec<&str> = split_list(text).collect();
+    assert_eq!(items, split(text));
     // Put together again with other separators, it is the same list, unless a brace is open.
     if items.iter().all(|item| is_balanced(item)) {
         let again = items.join(" ,\t");
@@ -50,6 +51,24 @@ fn ask<'t>(table: &'t dyn Table, key: &str) -> Answer<'t> {
     let answer = table.lookup(key.as_bytes(), &mut warnings);
     assert_eq!(warnings, []);
     answer
+}
+
+/// Commas and white space separate, but not in braces.
+fn split(text: &str) -> Vec<&str> {
+    let (mut items, mut start, mut depth) = (Vec::new(), 0, 0_usize);
+    for (at, letter) in text.char_indices().chain([(text.len(), ',')]) {
+        let end = at == text.len() || (depth == 0 && ", \t\r\n".contains(letter));
+        match letter {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if end {
+            items.extend(text.get(start..at).filter(|item| !item.is_empty()));
+            start = at + 1;
+        }
+    }
+    items
 }
 
 fn is_balanced(item: &str) -> bool {
