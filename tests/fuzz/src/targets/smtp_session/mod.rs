@@ -4,6 +4,7 @@
 //! bytes below, its digits, and what the current client says after it. None of these bytes
 //! occurs in UTF-8; every other byte can be said.
 
+mod seat;
 mod setting;
 mod texts;
 mod world;

@@ -1,4 +1,4 @@
-//! The edge's side: sockets, timers, questions under way; and the laws for what comes out.
+//! What happens to the core: clients, time, answers; and the laws for what comes out.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use gatepost::screen::dnsbl::answer::{Answer, Asker, Failure, Question};
 use gatepost::screen::dnsbl::guard::saved::Saved;
 use gatepost::screen::event::{HandOffResult, Input, Now, Output, PEEK_LIMIT, TlsNews, Watch};
-use gatepost::screen::policy::{Policy, TlsLevel};
-use gatepost::screen::reply::Reply;
+use gatepost::screen::policy::Policy;
 use gatepost::screen::screener::Screener;
 use gatepost::screen::session::{SessionId, Slots};
 use gatepost::screen::test_set::UnixTime;
 
+use super::seat::{Seat, Starting, UnderWay};
 use super::setting::{Outside, address, server};
 use super::texts;
 
@@ -29,38 +29,6 @@ const BEHIND_STARTTLS: usize = 100;
 
 /// A session whose end takes more deadlines than this never ends.
 const MOST_DEADLINES: usize = 12;
-
-/// A client's socket.
-#[derive(Debug)]
-struct Seat {
-    client: SocketAddr,
-    server: SocketAddr,
-    watch: Watch,
-    deadline: Option<Duration>,
-    unread: Vec<u8>,
-    /// Something has happened that the core has not been told.
-    news: bool,
-    hung_up: bool,
-    handing_off: Option<UnderWay>,
-    /// How far it is on its way to tlsproxy(8).
-    starting: Option<Starting>,
-    secure: bool,
-    replies: Vec<Reply>,
-}
-
-/// How far an attempt at TLS is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Starting {
-    Connected,
-    Asked,
-}
-
-/// How far a hand-off is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum UnderWay {
-    Sent,
-    Pausing,
-}
 
 pub struct World {
     policy: Policy,
@@ -139,20 +107,7 @@ impl World {
     }
 
     fn sit_down(&mut self, client: SocketAddr, server: SocketAddr) -> SessionId {
-        let seat = Seat {
-            client,
-            server,
-            watch: Watch::Nothing,
-            deadline: None,
-            unread: Vec::new(),
-            news: false,
-            hung_up: false,
-            handing_off: None,
-            starting: None,
-            secure: false,
-            replies: Vec::new(),
-        };
-        self.current = self.seats.insert(seat).unwrap();
+        self.current = self.seats.insert(Seat::new(client, server)).unwrap();
         self.current
     }
 
@@ -323,12 +278,7 @@ impl World {
     /// Tells the core what sockets have for it, until there is nothing more.
     fn deliver(&mut self) {
         loop {
-            let wants = |seat: &Seat| {
-                seat.news
-                    && seat.watch != Watch::Nothing
-                    && (seat.hung_up || !seat.unread.is_empty())
-            };
-            let found = self.seats.iter().find(|(_, seat)| wants(seat)).map(|(id, _)| id);
+            let found = self.seats.iter().find(|(_, seat)| seat.has_news()).map(|(id, _)| id);
             let Some(session) = found else { return };
             let seat = self.seats.get_mut(session).unwrap();
             seat.news = false;
@@ -351,11 +301,6 @@ impl World {
 
     /// One turn.
     fn feed(&mut self, input: Input<'_>) {
-        let now = self.now();
-        let mut out = Vec::new();
-        self.screener.handle(input, now, &mut self.outside, &mut out);
-        self.screener.check_invariants().unwrap();
-
         let (about, size) = match input {
             // What was sent behind STARTTLS may be gone on with.
             Input::Tls { session, .. } | Input::Deadline { session } => {
@@ -373,6 +318,21 @@ impl World {
             Input::ListAnswer { question, .. } => (About::Question(question), self.seats.len()),
             Input::Terminate => (About::Everybody, self.seats.len()),
         };
+        let awake: Vec<SessionId> = match about {
+            About::Session(id) => vec![id],
+            About::Everybody => self.seats.iter().map(|(id, _)| id).collect(),
+            About::Question(_) | About::Guard => Vec::new(),
+        };
+        for id in awake {
+            if let Some(seat) = self.seats.get_mut(id) {
+                seat.just_begun = false;
+            }
+        }
+
+        let now = self.now();
+        let mut out = Vec::new();
+        self.screener.handle(input, now, &mut self.outside, &mut out);
+        self.screener.check_invariants().unwrap();
         let most = 40 + 8 * size;
         assert!(out.len() <= most, "{} outputs for {input:?}", out.len());
         for output in &out {
@@ -393,12 +353,6 @@ impl World {
         for question in self.questions.keys().filter(|question| question.asker == Asker::Client) {
             assert!(addresses.contains_key(&question.address), "who asked {question:?}?");
         }
-    }
-
-    fn since_the_beginning(&self, deadline: Instant) -> Duration {
-        let deadline = deadline.checked_duration_since(base()).unwrap();
-        assert!(deadline >= self.time, "a deadline in the past");
-        deadline
     }
 
     fn apply(&mut self, about: &About, output: &Output) {
@@ -450,67 +404,17 @@ impl World {
             About::Guard => panic!("{output:?} is not the guard's business"),
             About::Everybody => {}
         }
-        match output {
-            Output::Send(_, reply) => seat.sent(&self.policy, *reply, None),
-            Output::SendText { reply, text, .. } => seat.sent(&self.policy, *reply, Some(text)),
-            Output::Watch(_, watch) => {
-                seat.watch = *watch;
-                seat.news = true;
-                if *watch == Watch::Read {
-                    seat.handing_off = None;
-                }
-            }
-            Output::SetDeadline(_, deadline) => {
-                let deadline = self.since_the_beginning(*deadline);
-                self.seats.get_mut(id).unwrap().deadline = Some(deadline);
-            }
-            Output::HandOff { client, server, .. } => {
-                assert_eq!((*client, *server), (seat.client, seat.server));
-                assert_eq!(seat.watch, Watch::Nothing, "handed off while it is looked at");
-                assert_ne!(seat.handing_off, Some(UnderWay::Sent), "handed off twice");
-                seat.handing_off = Some(UnderWay::Sent);
-            }
-            Output::StartTls { client, .. } => {
-                assert_eq!(*client, seat.client);
-                assert_eq!(seat.watch, Watch::Nothing, "TLS begins while it is looked at");
-                assert!(!seat.secure && seat.starting.is_none(), "given to tlsproxy twice");
-                seat.starting = Some(Starting::Connected);
-            }
-            Output::AbandonTls(_) => seat.starting = None,
-            Output::TlsBegins(_) => {
-                assert_eq!(seat.starting.take(), Some(Starting::Asked), "without tlsproxy");
-                assert_eq!(seat.replies.last(), Some(&Reply::ReadyForTls));
-                seat.secure = true;
-                // What is there in the clear is no handshake.
-                seat.hung_up |= !seat.unread.is_empty();
-                seat.unread.clear();
-                seat.news = true;
-            }
-            _ => {
-                assert_eq!(*output, Output::Close(id));
-                self.seats.remove(id);
-                self.gone = id;
-            }
+        if let Output::Close(_) = output {
+            self.seats.remove(id);
+            self.gone = id;
+        } else {
+            seat.obey(output, &self.policy, self.time);
         }
     }
 }
 
 /// The time at which all worlds begin.
-fn base() -> Instant {
+pub fn base() -> Instant {
     static BASE: OnceLock<Instant> = OnceLock::new();
     *BASE.get_or_init(Instant::now)
-}
-
-impl Seat {
-    fn sent(&mut self, policy: &Policy, reply: Reply, footer: Option<&str>) {
-        texts::reply(policy, reply, footer);
-        let begins = matches!(reply, Reply::Teaser | Reply::Greeting);
-        assert!(!begins || !self.replies.contains(&reply), "{reply:?} twice");
-        let in_vain = policy.engine.tls_level == TlsLevel::Encrypt && !self.secure;
-        let taken = matches!(reply, Reply::SenderOk | Reply::Refused(_) | Reply::NoRecipients);
-        assert!(!(in_vain && taken), "{reply:?} in the clear");
-        assert!(reply != Reply::ReadyForTls || self.starting == Some(Starting::Asked), "to whom?");
-        assert!(reply != Reply::Teaser || self.replies.is_empty(), "a teaser too late");
-        self.replies.push(reply);
-    }
 }
