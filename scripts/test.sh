@@ -42,6 +42,7 @@ missing() {
 
 lint() {
     check 'format' cargo fmt --check
+    check 'format of the fuzzer' cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
     check 'clippy' cargo clippy --locked --all-targets -- -D warnings
 }
 
