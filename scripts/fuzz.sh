@@ -35,6 +35,13 @@ build() {
     PROGRAM=$OUT/build/$host/release/gatepost-fuzz
 }
 
+# The names and keywords that the source knows, for libFuzzer to try: it does not see what
+# strings are compared with.
+words() {
+    mkdir -p "$OUT"
+    grep -rhoE '"[A-Za-z][A-Za-z0-9_.-]{2,40}"' "$ROOT/src" --include='*.rs' | sort -u >"$OUT/words"
+}
+
 # run NAME
 run() {
     local limit=("-runs=$RUNS") log=$OUT/$1.log
@@ -44,7 +51,7 @@ run() {
     # What a target prints is of no use, so libFuzzer only reports at the end.
     if GATEPOST_FUZZ_TARGET=$1 "$PROGRAM" "${limit[@]}" -max_len=2048 -timeout=20 \
         -rss_limit_mb=2048 -verbosity=0 -print_funcs=0 -print_final_stats=1 \
-        -artifact_prefix="$OUT/findings/$1-" "$OUT/corpus/$1" "$FUZZ/corpus/$1" >"$log" 2>&1; then
+        -dict="$OUT/words" -artifact_prefix="$OUT/findings/$1-" "$OUT/corpus/$1" "$FUZZ/corpus/$1" >"$log" 2>&1; then
         passed=$((passed + 1))
         sed -n 's/^stat::number_of_executed_units: */   executions: /p' "$log"
     else
@@ -57,6 +64,7 @@ run() {
 find_cargo
 need_packages "${BUILD_THINGS[@]}" c++=g++
 build
+words
 for directory in "$FUZZ"/corpus/*/; do
     name=$(basename "$directory")
     [ "${FUZZ_TARGET:-$name}" != "$name" ] || run "$name"

@@ -29,8 +29,8 @@ pub fn check(data: &[u8]) {
     assert!(with.settings.own.cache_max_entries >= 1000);
     assert!(with.settings.own.cache_file.iter().all(|path| path.is_absolute()));
     let Loaded { settings, policy, .. } = without.clone();
-    let detail = with.policy.dnsbl.detail;
-    let policy = Policy { dnsbl: DnsblRules { detail, ..policy.dnsbl }, ..policy };
+    let DnsblRules { detail, guard, .. } = with.policy.dnsbl;
+    let policy = Policy { dnsbl: DnsblRules { detail, guard, ..policy.dnsbl }, ..policy };
     assert_eq!(with.policy, policy);
     assert_eq!(with.settings, Settings { own: with.settings.own.clone(), ..settings });
 }
