@@ -44,14 +44,16 @@ words() {
 
 # run NAME
 run() {
-    local limit=("-runs=$RUNS") log=$OUT/$1.log
+    local limit=("-runs=$RUNS") log=$OUT/$1.log options
     [ -z "${FUZZ_SECONDS:-}" ] || limit=("-max_total_time=$FUZZ_SECONDS")
+    options=(-max_len=2048 -timeout=20 -rss_limit_mb=2048 -dict="$OUT/words"
+        -artifact_prefix="$OUT/findings/$1-" -print_final_stats=1
+        # What is on the way is of no use.
+        -verbosity=0 -print_funcs=0)
     say "== $1"
     mkdir -p "$OUT/corpus/$1" "$OUT/findings"
-    # What a target prints is of no use, so libFuzzer only reports at the end.
-    if GATEPOST_FUZZ_TARGET=$1 "$PROGRAM" "${limit[@]}" -max_len=2048 -timeout=20 \
-        -rss_limit_mb=2048 -verbosity=0 -print_funcs=0 -print_final_stats=1 \
-        -dict="$OUT/words" -artifact_prefix="$OUT/findings/$1-" "$OUT/corpus/$1" "$FUZZ/corpus/$1" >"$log" 2>&1; then
+    if GATEPOST_FUZZ_TARGET=$1 "$PROGRAM" "${limit[@]}" "${options[@]}" \
+        "$OUT/corpus/$1" "$FUZZ/corpus/$1" >"$log" 2>&1; then
         passed=$((passed + 1))
         sed -n 's/^stat::number_of_executed_units: */   executions: /p' "$log"
     else
