@@ -39,7 +39,7 @@ const ROOMS: &[(u8, &str)] = &[
     (3, "postfix::master"),
     (3, "postfix::pass"),
     (3, "postfix::tlsproxy"),
-    (3, "postfix::proxymap"),
+    (3, "postfix::remote"),
     (3, "postfix::maillog"),
     (4, "daemon"),
     (5, "supervisor"),

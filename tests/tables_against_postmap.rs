@@ -97,7 +97,7 @@ fn gatepost(table: &str, keys: &[&str]) -> Outcome {
         Err(error) => messages.push(error.message()),
         Ok(id) => {
             for key in keys {
-                match tables.lookup(id, key, &mut messages) {
+                match tables.alone().lookup(id, key, &mut messages) {
                     Answer::Found(value) => {
                         if value.is_empty() {
                             // postmap(1)'s own.
@@ -114,6 +114,7 @@ fn gatepost(table: &str, keys: &[&str]) -> Outcome {
                         values.push(format!("{key}\t{value}"));
                     }
                     Answer::NotFound => {}
+                    Answer::Asked(_) => panic!("{table}: is not asked here"),
                     Answer::Failed => {
                         // What postmap has found before goes down with it.
                         messages.push(Message::fatal(format!("table {table}: query error")));

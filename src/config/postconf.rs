@@ -80,6 +80,17 @@ pub fn values(
     Ok(answer.lines().filter_map(pair).collect())
 }
 
+/// The types of tables that this Postfix knows, its own and those of its plug-ins.
+///
+/// # Errors
+/// The reason in words.
+pub fn table_types(sources: &Sources) -> Result<Vec<String>, String> {
+    let program = find(sources).ok_or("cannot find postconf")?;
+    let answer = run(&program, sources.config_directory(), ["-m"], TIME_LIMIT);
+    let answer = answer.map_err(|error| format!("{}: {error}", program.display()))?;
+    Ok(answer.split_whitespace().map(str::to_owned).collect())
+}
+
 /// A line of the form `name = value`.
 fn pair(line: &str) -> Option<(String, String)> {
     let (name, value) = line.split_once('=')?;

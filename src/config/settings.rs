@@ -91,6 +91,8 @@ pub struct Services {
     pub tlsproxy: String,
     /// main.cf: `dnsblog_service_name`.
     pub dnsblog: String,
+    /// main.cf: `proxymap_service_name`.
+    pub proxymap: String,
 }
 
 /// The lists of clients and of interfaces, and what they depend on.
@@ -224,6 +226,7 @@ impl Settings {
                 smtpd: reader.str("smtpd_service_name"),
                 tlsproxy: reader.str("tlsproxy_service_name"),
                 dnsblog: reader.str("dnsblog_service_name"),
+                proxymap: reader.str("proxymap_service_name"),
             },
             access: access(reader, checked.mynetworks_style, checked.inet_protocols),
             cache: Cache {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::inquiries::Asker;
 use super::worker::{Outcome, Timer, Worker};
 use nix::errno::Errno;
 
@@ -141,6 +142,7 @@ impl Worker {
 
     fn close(&mut self, id: SessionId, now: Now) {
         self.timers.cancel(Timer::Session(id));
+        self.sources.inquiries.forget(Asker::Session(id));
         self.abandon_tls(id);
         let Some(conn) = self.conns.get_mut(id) else { return };
         if self.lingering < MOST_LINGERING {

@@ -13,7 +13,6 @@ use super::worker::{Idleness, Stage, Timer, Watched, Worker};
 use crate::cache::CacheEvent;
 use crate::control::{FromWorker, Received, ToWorker};
 use crate::postfix::maillog;
-use crate::postfix::message::Message;
 use crate::screen::event::{Input, Now};
 
 /// How long clients have after SIGTERM to read their 421. systemd and `postfix stop` count to
@@ -79,10 +78,7 @@ impl Worker {
         match watched {
             Watched::Table(path) => {
                 let mut messages = self.sources.tables.reload(path, &text);
-                let tables = &self.sources.tables;
-                let named =
-                    self.screener.rename_lists(|domain| tables.dnsbl_name(domain, &mut messages));
-                messages.extend(named.err().map(|error| Message::warning(error.to_string())));
+                messages.extend(self.sources.name_lists(&mut self.screener));
                 for message in messages {
                     maillog::message(&message);
                 }

@@ -7,7 +7,10 @@ use super::lists::split_list;
 use super::match_list::Membership;
 use super::message::Message;
 use super::mynetworks::Mynetworks;
-use super::table::{Answer, FileSource, OpenOptions, TableError, TableId, Tables, address_text};
+use super::table::{
+    Answer, FileSource, OpenOptions, RemoteQuestion, TableError, TableId, TableView, Tables,
+    address_text,
+};
 use crate::screen::event::Access;
 
 /// An access list with its tables open.
@@ -56,13 +59,13 @@ impl Word {
 struct Origin<'a> {
     /// The parameter's name, or the table as written.
     name: &'a str,
-    tables: &'a Tables,
+    tables: TableView<'a>,
     mynetworks: &'a Mynetworks,
     client: IpAddr,
 }
 
-/// Where a list ends early: with a decision, or with "ask the outer list".
-type Flow = ControlFlow<Access>;
+/// Where a list ends early: with a decision, or with a question that goes before one.
+type Flow = ControlFlow<Result<Access, RemoteQuestion>>;
 
 impl AccessList {
     /// Reads a list and opens its tables. `label` is the parameter that warnings name.
@@ -89,39 +92,48 @@ impl AccessList {
     }
 
     /// Judges a client. The warnings and notices are added to `messages`.
+    ///
+    /// # Errors
+    ///
+    /// A question that has to be answered first.
     pub fn evaluate(
         &self,
-        tables: &Tables,
+        tables: TableView<'_>,
         mynetworks: &Mynetworks,
         client: IpAddr,
         messages: &mut Vec<Message>,
-    ) -> Access {
+    ) -> Result<Access, RemoteQuestion> {
         let origin = Origin { name: &self.label, tables, mynetworks, client };
         let key = address_text(client);
         for item in &self.items {
             let flow = match item {
-                Item::Word(Word::Dunno) => Flow::Break(Access::Undecided),
+                Item::Word(Word::Dunno) => decided(Access::Undecided),
                 Item::Word(word) => origin.apply(word, messages),
                 Item::Table(table) => origin.ask(*table, &key, messages),
             };
-            if let Flow::Break(access) = flow {
-                return access;
+            if let Flow::Break(opinion) = flow {
+                return opinion;
             }
         }
-        Access::Undecided
+        Ok(Access::Undecided)
     }
+}
+
+fn decided(access: Access) -> Flow {
+    Flow::Break(Ok(access))
 }
 
 impl Origin<'_> {
     fn apply(&self, word: &Word, messages: &mut Vec<Message>) -> Flow {
         match word {
-            Word::Permit => Flow::Break(Access::Permit),
-            Word::Reject => Flow::Break(Access::Reject),
+            Word::Permit => decided(Access::Permit),
+            Word::Reject => decided(Access::Reject),
             Word::Dunno => Flow::Continue(()),
             Word::PermitMynetworks => {
                 match self.mynetworks.evaluate(self.tables, self.client, messages) {
-                    Membership::Member => Flow::Break(Access::Permit),
+                    Membership::Member => decided(Access::Permit),
                     Membership::Stranger => Flow::Continue(()),
+                    Membership::Asked(question) => Flow::Break(Err(question)),
                     Membership::Unknown => {
                         self.give_up("permit_mynetworks: mynetworks lookup error", messages)
                     }
@@ -137,6 +149,7 @@ impl Origin<'_> {
         let value = match self.tables.lookup(table, key, messages) {
             Answer::Found(value) => value,
             Answer::NotFound => return Flow::Continue(()),
+            Answer::Asked(question) => return Flow::Break(Err(question)),
             Answer::Failed => {
                 return self.give_up(&format!("{name}: table lookup error"), messages);
             }
@@ -164,7 +177,7 @@ impl Origin<'_> {
             "{}: {problem} -- ignoring the remainder of this access list",
             self.name
         )));
-        Flow::Break(Access::Undecided)
+        decided(Access::Undecided)
     }
 }
 

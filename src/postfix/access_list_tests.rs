@@ -27,7 +27,8 @@ fn judge(list: &str, mynetworks: &str, client: &str) -> (Access, Vec<String>) {
         Mynetworks::parse(LABEL, mynetworks, None, &mut tables, &files, &mut messages).unwrap();
     let list = AccessList::parse(LABEL, list, &mut tables, &files, &mut messages).unwrap();
     let mut messages = Vec::new();
-    let access = list.evaluate(&tables, &mynetworks, client.parse().unwrap(), &mut messages);
+    let access =
+        list.evaluate(tables.alone(), &mynetworks, client.parse().unwrap(), &mut messages).unwrap();
     (access, messages.into_iter().map(|message| message.text).collect())
 }
 

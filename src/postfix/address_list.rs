@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::match_list::{ListError, MatchList, Membership, Pattern};
 use super::message::Message;
-use super::table::{FileSource, Network, OpenOptions, Tables, address_text};
+use super::table::{FileSource, Network, OpenOptions, TableView, Tables, address_text};
 
 /// A list of address patterns, tables, and files with more of both.
 pub type AddressList = MatchList<AddressPattern>;
@@ -32,7 +32,7 @@ impl AddressList {
     /// Whether the address is on the list. Trouble is added to `warnings`.
     pub fn evaluate(
         &self,
-        tables: &Tables,
+        tables: TableView<'_>,
         address: IpAddr,
         warnings: &mut Vec<Message>,
     ) -> Membership {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::match_list::{ListError, MatchList, Membership, Pattern};
 use super::message::Message;
-use super::table::{FileSource, OpenOptions, Tables};
+use super::table::{FileSource, OpenOptions, RemoteQuestion, TableView, Tables};
 
 /// A list of words in any letter case, tables, and files with more of both.
 #[derive(Clone, Debug)]
@@ -57,12 +57,22 @@ impl CommandList {
 
     /// Whether the word is on the list. Not if there is trouble, which is added to
     /// `warnings`. Tables are asked for the word in lower case.
-    pub fn has(&self, tables: &Tables, word: &[u8], warnings: &mut Vec<Message>) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// A question that has to be answered first.
+    pub fn has(
+        &self,
+        tables: TableView<'_>,
+        word: &[u8],
+        warnings: &mut Vec<Message>,
+    ) -> Result<bool, RemoteQuestion> {
         let key = lower_case(word, self.letters);
         let subject = Subject { key: &key, letters: self.letters };
         match self.list.ask(tables, &subject, warnings) {
-            Membership::Member => true,
-            Membership::Stranger | Membership::Unknown => false,
+            Membership::Member => Ok(true),
+            Membership::Stranger | Membership::Unknown => Ok(false),
+            Membership::Asked(question) => Err(question),
         }
     }
 
@@ -141,10 +151,10 @@ mod tests {
         assert_eq!(messages, []);
         let mut warnings = Vec::new();
         for word in on {
-            assert!(list.has(&tables, word, &mut warnings), "{word:?}");
+            assert_eq!(list.has(tables.alone(), word, &mut warnings), Ok(true), "{word:?}");
         }
         for word in off {
-            assert!(!list.has(&tables, word, &mut warnings), "{word:?}");
+            assert_eq!(list.has(tables.alone(), word, &mut warnings), Ok(false), "{word:?}");
         }
         assert_eq!(warnings, []);
     }
@@ -208,9 +218,9 @@ mod tests {
             let list = format!("bad {table} worse");
             let (list, tables, _) = read(&list, Letters::Unicode, &Files::new([]));
             let mut warnings = Vec::new();
-            assert!(list.has(&tables, b"BAD", &mut warnings));
+            assert_eq!(list.has(tables.alone(), b"BAD", &mut warnings), Ok(true));
             assert_eq!(warnings, []);
-            assert!(!list.has(&tables, "wide\u{e9}".as_bytes(), &mut warnings));
+            assert_eq!(list.has(tables.alone(), "wide\u{e9}".as_bytes(), &mut warnings), Ok(false));
             let name = if table == "/none" { "non-existent:/none" } else { table };
             let problem = format!("p: {name}: table lookup problem");
             let texts: Vec<&str> = warnings.iter().map(|warning| warning.text.as_str()).collect();

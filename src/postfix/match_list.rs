@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use super::lists::split_before_comment;
 use super::message::{Level, Message};
 use super::table::{
-    Answer, FileSource, OpenOptions, Surrogate, Table, TableError, TableId, Tables, error_text,
+    Answer, FileSource, OpenOptions, RemoteQuestion, Surrogate, Table, TableError, TableId,
+    TableView, Tables, error_text,
 };
 
 /// How deep files may name files.
@@ -34,7 +35,7 @@ pub trait Pattern: Sized {
 }
 
 /// Whether something is on a list.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Membership {
     /// It is.
     Member,
@@ -42,6 +43,8 @@ pub enum Membership {
     Stranger,
     /// A table failed or a pattern is wrong, before any item matched.
     Unknown,
+    /// That depends on what a table elsewhere answers to this.
+    Asked(RemoteQuestion),
 }
 
 /// A list with its tables open.
@@ -127,7 +130,7 @@ impl<P: Pattern> MatchList<P> {
     /// Whether the subject is on the list. Trouble is added to `warnings`.
     pub fn ask(
         &self,
-        tables: &Tables,
+        tables: TableView<'_>,
         subject: &P::Subject<'_>,
         warnings: &mut Vec<Message>,
     ) -> Membership {
@@ -170,7 +173,7 @@ impl<P: Pattern> MatchList<P> {
     fn first_match(
         &self,
         items: &[Item<P>],
-        tables: &Tables,
+        tables: TableView<'_>,
         subject: &P::Subject<'_>,
         warnings: &mut Vec<Message>,
     ) -> Option<Membership> {
@@ -186,6 +189,7 @@ impl<P: Pattern> MatchList<P> {
                 Kind::Table(table) => match tables.lookup(*table, P::key(subject), warnings) {
                     Answer::Found(_) => true,
                     Answer::NotFound => false,
+                    Answer::Asked(question) => return Some(Membership::Asked(question)),
                     Answer::Failed => {
                         let name = tables.spec(*table);
                         warnings.push(self.table_problem(name));

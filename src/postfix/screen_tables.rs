@@ -11,7 +11,10 @@ use super::map_list::MapList;
 use super::match_list::Membership;
 use super::message::Message;
 use super::mynetworks::Mynetworks;
-use super::table::{Answer, FileSource, JailedFiles, OpenOptions, TableId, Tables, address_text};
+use super::table::{
+    Answer, FileSource, JailedFiles, Known, OpenOptions, RemoteQuestion, RemoteTable, TableId,
+    TableView, Tables, address_text,
+};
 use crate::screen::event::{Access, Filtered};
 
 /// The names that messages use.
@@ -50,10 +53,16 @@ pub struct ScreenTableSettings {
     pub table_errors_are_fatal: bool,
 }
 
-/// A table, as written, that could not be asked.
+/// Why a DNS blocklist gets no name.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{0} lookup error")]
-pub struct LookupError(String);
+pub enum NoName {
+    /// This table, as written, cannot tell.
+    #[error("{0} lookup error")]
+    Failed(String),
+    /// Not before this has been answered.
+    #[error("not known yet")]
+    Asked(RemoteQuestion),
+}
 
 /// Open lists and tables. Asking them reads no file.
 #[derive(Debug)]
@@ -159,83 +168,19 @@ impl ScreenTables {
         })
     }
 
-    /// What the access list says about a client. Warnings and notices are added to
-    /// `messages`.
-    pub fn access(&self, client: IpAddr, messages: &mut Vec<Message>) -> Access {
-        self.access.evaluate(&self.tables, &self.mynetworks, client, messages)
+    /// What tables elsewhere have to be asked, and how.
+    pub fn remote(&self, id: TableId) -> Option<&RemoteTable> {
+        self.tables.remote(id)
     }
 
-    /// Whether clients may earn a pass by the tests at this server address. Not if there
-    /// is trouble, which is added to `messages`.
-    pub fn interface_allowed(&self, server: IpAddr, messages: &mut Vec<Message>) -> bool {
-        self.allowlist_interfaces.evaluate(&self.tables, server, messages) == Membership::Member
+    /// The lists and tables as somebody sees them to whom tables elsewhere have said this.
+    pub fn with<'a>(&'a self, known: &'a Known) -> ScreenView<'a> {
+        ScreenView { of: self, tables: self.tables.with(known) }
     }
 
-    /// The EHLO keywords that are kept from a client, if there is an entry for it. Trouble is
-    /// added to `messages`.
-    pub fn discarded_keywords(
-        &self,
-        client: IpAddr,
-        messages: &mut Vec<Message>,
-    ) -> Option<String> {
-        if self.discards.is_empty() {
-            return None;
-        }
-        let key = address_text(client);
-        match self.discards.lookup(&self.tables, &key, messages) {
-            Answer::Found(words) => Some(words.into_owned()),
-            Answer::NotFound => None,
-            Answer::Failed => {
-                // Not the end of the process and of all its sessions, as with postscreen(8).
-                let text = format!("{DISCARD_MAPS} lookup error for {key}");
-                messages.push(Message::warning(text));
-                None
-            }
-        }
-    }
-
-    /// The footer for a reply, if there is an entry for its text. Trouble is added to
-    /// `messages`.
-    pub fn footer(&self, reply: &str, messages: &mut Vec<Message>) -> Option<String> {
-        match self.footers.lookup(&self.tables, reply, messages) {
-            Answer::Found(footer) => Some(footer.into_owned()),
-            Answer::NotFound | Answer::Failed => None,
-        }
-    }
-
-    /// What a DNS blocklist is called in replies, if main.cf's `postscreen_dnsbl_reply_map`
-    /// has a name for its domain.
-    ///
-    /// # Errors
-    /// If the table cannot tell.
-    pub fn dnsbl_name(
-        &self,
-        domain: &str,
-        messages: &mut Vec<Message>,
-    ) -> Result<Option<String>, LookupError> {
-        let Some(id) = self.dnsbl_reply_map else { return Ok(None) };
-        match self.tables.lookup(id, domain, messages) {
-            Answer::Found(name) => Ok(Some(name.into_owned())),
-            Answer::NotFound => Ok(None),
-            Answer::Failed => Err(LookupError(self.tables.spec(id).to_owned())),
-        }
-    }
-
-    /// What the command filter makes of a line, which comes without the blanks before it.
-    /// Warnings are added to `messages`.
-    pub fn command_filter(&self, line: &[u8], messages: &mut Vec<Message>) -> Filtered {
-        let Some(table) = self.command_filter else { return Filtered::Unchanged };
-        match self.tables.lookup(table, line, messages) {
-            Answer::Found(by) => Filtered::Replaced(by.into()),
-            Answer::NotFound => Filtered::Unchanged,
-            Answer::Failed => Filtered::Failed,
-        }
-    }
-
-    /// Whether a command word is one of the forbidden commands. Not if there is trouble,
-    /// which is added to `messages`.
-    pub fn forbidden(&self, word: &[u8], messages: &mut Vec<Message>) -> bool {
-        self.forbidden_commands.has(&self.tables, word, messages)
+    /// The same, for somebody who has asked nobody yet.
+    pub fn alone(&self) -> ScreenView<'_> {
+        self.with(&[])
     }
 
     /// The tables, for the parameters that look things up in one table or a few.
@@ -283,6 +228,142 @@ impl ScreenTables {
     }
 }
 
+/// The lists and tables as one asker sees them. Where the answer depends on a table elsewhere
+/// that has not been asked yet, there is the question to ask instead, and what is left in
+/// `messages` counts for nothing: all is evaluated anew when the answer is known.
+#[derive(Clone, Copy, Debug)]
+pub struct ScreenView<'a> {
+    of: &'a ScreenTables,
+    tables: TableView<'a>,
+}
+
+impl ScreenView<'_> {
+    /// What the access list says about a client. Warnings and notices are added to
+    /// `messages`.
+    ///
+    /// # Errors
+    /// A question that has to be answered first.
+    pub fn access(
+        self,
+        client: IpAddr,
+        messages: &mut Vec<Message>,
+    ) -> Result<Access, RemoteQuestion> {
+        self.of.access.evaluate(self.tables, &self.of.mynetworks, client, messages)
+    }
+
+    /// Whether clients may earn a pass by the tests at this server address. Not if there
+    /// is trouble, which is added to `messages`.
+    ///
+    /// # Errors
+    /// A question that has to be answered first.
+    pub fn interface_allowed(
+        self,
+        server: IpAddr,
+        messages: &mut Vec<Message>,
+    ) -> Result<bool, RemoteQuestion> {
+        match self.of.allowlist_interfaces.evaluate(self.tables, server, messages) {
+            Membership::Member => Ok(true),
+            Membership::Stranger | Membership::Unknown => Ok(false),
+            Membership::Asked(question) => Err(question),
+        }
+    }
+
+    /// The EHLO keywords that are kept from a client, if there is an entry for it. Trouble is
+    /// added to `messages`.
+    ///
+    /// # Errors
+    /// A question that has to be answered first.
+    pub fn discarded_keywords(
+        self,
+        client: IpAddr,
+        messages: &mut Vec<Message>,
+    ) -> Result<Option<String>, RemoteQuestion> {
+        if self.of.discards.is_empty() {
+            return Ok(None);
+        }
+        let key = address_text(client);
+        match self.of.discards.lookup(self.tables, &key, messages) {
+            Answer::Found(words) => Ok(Some(words.into_owned())),
+            Answer::NotFound => Ok(None),
+            Answer::Failed => {
+                // Not the end of the process and of all its sessions, as with postscreen(8).
+                let text = format!("{DISCARD_MAPS} lookup error for {key}");
+                messages.push(Message::warning(text));
+                Ok(None)
+            }
+            Answer::Asked(question) => Err(question),
+        }
+    }
+
+    /// The footer for a reply, if there is an entry for its text. Trouble is added to
+    /// `messages`.
+    ///
+    /// # Errors
+    /// A question that has to be answered first.
+    pub fn footer(
+        self,
+        reply: &str,
+        messages: &mut Vec<Message>,
+    ) -> Result<Option<String>, RemoteQuestion> {
+        match self.of.footers.lookup(self.tables, reply, messages) {
+            Answer::Found(footer) => Ok(Some(footer.into_owned())),
+            Answer::NotFound | Answer::Failed => Ok(None),
+            Answer::Asked(question) => Err(question),
+        }
+    }
+
+    /// What a DNS blocklist is called in replies, if main.cf's `postscreen_dnsbl_reply_map`
+    /// has a name for its domain.
+    ///
+    /// # Errors
+    /// If the table cannot tell, or not yet.
+    pub fn dnsbl_name(
+        self,
+        domain: &str,
+        messages: &mut Vec<Message>,
+    ) -> Result<Option<String>, NoName> {
+        let Some(id) = self.of.dnsbl_reply_map else { return Ok(None) };
+        match self.tables.lookup(id, domain, messages) {
+            Answer::Found(name) => Ok(Some(name.into_owned())),
+            Answer::NotFound => Ok(None),
+            Answer::Failed => Err(NoName::Failed(self.tables.spec(id).to_owned())),
+            Answer::Asked(question) => Err(NoName::Asked(question)),
+        }
+    }
+
+    /// What the command filter makes of a line, which comes without the blanks before it.
+    /// Warnings are added to `messages`.
+    ///
+    /// # Errors
+    /// A question that has to be answered first.
+    pub fn command_filter(
+        self,
+        line: &[u8],
+        messages: &mut Vec<Message>,
+    ) -> Result<Filtered, RemoteQuestion> {
+        let Some(table) = self.of.command_filter else { return Ok(Filtered::Unchanged) };
+        match self.tables.lookup(table, line, messages) {
+            Answer::Found(by) => Ok(Filtered::Replaced(by.into())),
+            Answer::NotFound => Ok(Filtered::Unchanged),
+            Answer::Failed => Ok(Filtered::Failed),
+            Answer::Asked(question) => Err(question),
+        }
+    }
+
+    /// Whether a command word is one of the forbidden commands. Not if there is trouble,
+    /// which is added to `messages`.
+    ///
+    /// # Errors
+    /// A question that has to be answered first.
+    pub fn forbidden(
+        self,
+        word: &[u8],
+        messages: &mut Vec<Message>,
+    ) -> Result<bool, RemoteQuestion> {
+        self.of.forbidden_commands.has(self.tables, word, messages)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,7 +384,7 @@ mod tests {
 
     fn access(tables: &ScreenTables, client: &str) -> Access {
         let mut messages = Vec::new();
-        let access = tables.access(client.parse().unwrap(), &mut messages);
+        let access = tables.alone().access(client.parse().unwrap(), &mut messages).unwrap();
         assert_eq!(messages, []);
         access
     }
@@ -335,7 +416,8 @@ mod tests {
         let allowed = |list: &str, server: &str| {
             let (tables, _) = ScreenTables::open(&settings("", "", list), &Files::new([])).unwrap();
             let mut messages = Vec::new();
-            let allowed = tables.interface_allowed(server.parse().unwrap(), &mut messages);
+            let allowed =
+                tables.alone().interface_allowed(server.parse().unwrap(), &mut messages).unwrap();
             (allowed, messages)
         };
         assert_eq!(allowed("!127.0.0.1 static:all", "127.0.0.1"), (false, vec![]));
@@ -361,7 +443,8 @@ mod tests {
         assert_eq!(tables.watched(), [Path::new("/ehlo"), Path::new("/more")]);
         let keywords = |tables: &ScreenTables, client: &str| {
             let mut messages = Vec::new();
-            let words = tables.discarded_keywords(client.parse().unwrap(), &mut messages);
+            let words =
+                tables.alone().discarded_keywords(client.parse().unwrap(), &mut messages).unwrap();
             assert_eq!(messages, []);
             words
         };
@@ -373,7 +456,7 @@ mod tests {
         assert_eq!(keywords(&tables, "192.0.2.1").as_deref(), Some("dsn"));
 
         let mut messages = Vec::new();
-        assert_eq!(tables.footer("450 4.3.2 No", &mut messages), None);
+        assert_eq!(tables.alone().footer("450 4.3.2 No", &mut messages), Ok(None));
         let warning = "fail:x lookup error for \"450 4.3.2 No\"";
         assert_eq!(messages, [Message::warning(warning)]);
     }
@@ -398,7 +481,10 @@ mod tests {
             };
             let (tables, _) = ScreenTables::open(&settings, &Files::new([])).unwrap();
             let mut messages = Vec::new();
-            let words = tables.discarded_keywords("127.0.0.5".parse().unwrap(), &mut messages);
+            let words = tables
+                .alone()
+                .discarded_keywords("127.0.0.5".parse().unwrap(), &mut messages)
+                .unwrap();
             assert_eq!(words, None);
             let last = "postscreen_discard_ehlo_keyword_address_maps lookup error for 127.0.0.5";
             let expected: Vec<Message> =
@@ -420,7 +506,8 @@ mod tests {
         let mut messages = Vec::new();
         let mut tables = open("texthash:/names");
         assert_eq!(tables.watched(), [Path::new("/names")]);
-        let mut name = |tables: &ScreenTables, domain| tables.dnsbl_name(domain, &mut messages);
+        let mut name =
+            |tables: &ScreenTables, domain| tables.alone().dnsbl_name(domain, &mut messages);
         assert_eq!(name(&tables, "secret.zen.test"), Ok(Some("zen.test".into())));
         assert_eq!(name(&tables, "open.test"), Ok(None));
         tables.reload(Path::new("/names"), b"open.test x\n");
@@ -443,29 +530,35 @@ mod tests {
         assert_eq!(tables.watched(), [Path::new("/filter"), Path::new("/words")]);
         let mut messages = Vec::new();
         let replaced = |by: &str| Filtered::Replaced(by.into());
-        assert_eq!(tables.command_filter(b"help \xe9", &mut messages), replaced("NOOP ?"));
-        assert_eq!(tables.command_filter(b"NOOP", &mut messages), Filtered::Unchanged);
-        assert!(tables.forbidden(b"Bad", &mut messages));
-        assert!(tables.forbidden(b"1", &mut messages));
+        assert_eq!(
+            tables.alone().command_filter(b"help \xe9", &mut messages),
+            Ok(replaced("NOOP ?"))
+        );
+        assert_eq!(tables.alone().command_filter(b"NOOP", &mut messages), Ok(Filtered::Unchanged));
+        assert_eq!(tables.alone().forbidden(b"Bad", &mut messages), Ok(true));
+        assert_eq!(tables.alone().forbidden(b"1", &mut messages), Ok(true));
         assert_eq!(messages, []);
-        assert!(!tables.forbidden(b"worse", &mut messages));
+        assert_eq!(tables.alone().forbidden(b"worse", &mut messages), Ok(false));
         let warning = "postscreen_forbidden_commands: fail:y: table lookup problem";
         assert_eq!(messages, [Message::warning(warning)]);
 
         assert_eq!(tables.reload(Path::new("/words"), b"worse\n"), []);
         assert_eq!(tables.reload(Path::new("/filter"), b"/x/ y\n"), []);
-        assert!(tables.forbidden(b"worse", &mut messages));
-        assert_eq!(tables.command_filter(b"x", &mut messages), replaced("y"));
+        assert_eq!(tables.alone().forbidden(b"worse", &mut messages), Ok(true));
+        assert_eq!(tables.alone().command_filter(b"x", &mut messages), Ok(replaced("y")));
 
         let without = ScreenTables::open(&ScreenTableSettings::default(), &files).unwrap().0;
-        assert_eq!(without.command_filter(b"HELP x", &mut messages), Filtered::Unchanged);
-        assert!(!without.forbidden(b"worse", &mut messages));
+        assert_eq!(
+            without.alone().command_filter(b"HELP x", &mut messages),
+            Ok(Filtered::Unchanged)
+        );
+        assert_eq!(without.alone().forbidden(b"worse", &mut messages), Ok(false));
         let filter = Some("foo:x".into());
         let failing = ScreenTableSettings { command_filter: filter, ..settings };
         let (failing, opening) = ScreenTables::open(&failing, &files).unwrap();
         assert_eq!(opening, [Message::error("unsupported dictionary type: foo")]);
         let mut messages = Vec::new();
-        assert_eq!(failing.command_filter(b"x", &mut messages), Filtered::Failed);
+        assert_eq!(failing.alone().command_filter(b"x", &mut messages), Ok(Filtered::Failed));
         let warning = "foo:x is unavailable. unsupported dictionary type: foo";
         assert_eq!(messages, [Message::warning(warning)]);
     }

@@ -94,6 +94,12 @@ pub enum Input<'a> {
         /// What is new.
         news: TlsNews<'a>,
     },
+    /// A table elsewhere has answered what this session has asked ([`Lookup::Asked`]): the same
+    /// look-up gets further now.
+    Answered {
+        /// The session.
+        session: SessionId,
+    },
     /// The process is told to end at once (SIGTERM).
     Terminate,
 }
@@ -216,6 +222,29 @@ pub enum Output {
     Close(SessionId),
 }
 
+impl Output {
+    /// The session whose client sees this, or whose connection it is about.
+    pub(super) fn to_client(&self) -> Option<SessionId> {
+        match *self {
+            Output::Send(session, _)
+            | Output::SendText { session, .. }
+            | Output::Watch(session, _)
+            | Output::HandOff { session, .. }
+            | Output::StartTls { session, .. }
+            | Output::AbandonTls(session)
+            | Output::TlsBegins(session)
+            | Output::Close(session) => Some(session),
+            Output::Log(_)
+            | Output::SetDeadline(..)
+            | Output::AskList(_)
+            | Output::ForgetList(_)
+            | Output::SetGuardDeadline(_)
+            | Output::StoreList(_)
+            | Output::Store(..) => None,
+        }
+    }
+}
+
 /// What the verdict cache says about a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Cached {
@@ -238,36 +267,80 @@ pub enum Filtered {
     Failed,
 }
 
+/// What came of a look-up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Lookup<T> {
+    /// This.
+    Known(T),
+    /// Nothing yet: a table elsewhere is being asked. [`Input::Answered`] follows in bounded
+    /// time.
+    Asked,
+}
+
 /// The questions that the core asks while it handles an input. Each takes a list for
-/// messages that the look-up gave rise to.
+/// messages that the look-up gave rise to; those that may have to be asked elsewhere take the
+/// session on whose behalf that is done.
 pub trait Lookups {
     /// main.cf: `postscreen_access_list`.
-    fn access(&mut self, client: IpAddr, messages: &mut Vec<Message>) -> Access;
+    fn access(
+        &mut self,
+        asker: SessionId,
+        client: IpAddr,
+        messages: &mut Vec<Message>,
+    ) -> Lookup<Access>;
+
+    /// The next look-up of this session is not to wait for anybody any more: what is not known
+    /// by then counts as failed.
+    fn stop_asking(&mut self, asker: SessionId);
 
     /// main.cf: `postscreen_cache_map`.
     fn cached(&mut self, client: IpAddr) -> Cached;
 
     /// main.cf: `postscreen_allowlist_interfaces`: may a client that connects to this
     /// address of ours be let in?
-    fn interface_allowed(&mut self, server: IpAddr, messages: &mut Vec<Message>) -> bool;
+    fn interface_allowed(
+        &mut self,
+        asker: SessionId,
+        server: IpAddr,
+        messages: &mut Vec<Message>,
+    ) -> Lookup<bool>;
 
     /// main.cf: `postscreen_discard_ehlo_keyword_address_maps`: the words that hold for this
     /// client; `None` for those that hold for everybody.
-    fn discarded_keywords(&mut self, client: IpAddr, messages: &mut Vec<Message>)
-    -> Option<String>;
+    fn discarded_keywords(
+        &mut self,
+        asker: SessionId,
+        client: IpAddr,
+        messages: &mut Vec<Message>,
+    ) -> Lookup<Option<String>>;
 
     /// main.cf: `postscreen_reject_footer_maps`: the footer for this reply, which comes without
     /// its last CR LF and before `soft_bounce`; `None` for the one that all replies get.
-    fn footer(&mut self, reply: &str, messages: &mut Vec<Message>) -> Option<String>;
+    fn footer(
+        &mut self,
+        asker: SessionId,
+        reply: &str,
+        messages: &mut Vec<Message>,
+    ) -> Lookup<Option<String>>;
 
     /// A time in the server's time zone, in the form of strftime(3)'s `%b %d %H:%M:%S`.
     fn local_time(&mut self, time: UnixTime) -> String;
 
     /// main.cf: `postscreen_command_filter`; the line without the blanks before it. Only
     /// asked if the policy has a filter.
-    fn command_filter(&mut self, line: &[u8], messages: &mut Vec<Message>) -> Filtered;
+    fn command_filter(
+        &mut self,
+        asker: SessionId,
+        line: &[u8],
+        messages: &mut Vec<Message>,
+    ) -> Lookup<Filtered>;
 
     /// main.cf: `postscreen_forbidden_commands`: is this command word on the list? Not if
     /// there is trouble.
-    fn forbidden(&mut self, word: &[u8], messages: &mut Vec<Message>) -> bool;
+    fn forbidden(
+        &mut self,
+        asker: SessionId,
+        word: &[u8],
+        messages: &mut Vec<Message>,
+    ) -> Lookup<bool>;
 }

@@ -15,8 +15,9 @@ use super::dnsbl::guard::Guard;
 use super::dnsbl::guard::saved::Saved;
 use super::dnsbl::trouble::Troubles;
 use super::early;
-use super::event::{Input, Lookups, Now, Output};
-use super::footer;
+use super::event::{Input, Lookup, Lookups, Now, Output};
+use super::footer::{self, Recipient};
+use super::holding::{self, Holding, LateReply, Patience};
 use super::logline::{Elapsed, LogLine, Message, Stage};
 use super::policy::{Policy, Stressed};
 use super::reply::Reply;
@@ -34,6 +35,8 @@ pub struct Screener {
     /// Sessions that smtpd(8) has not taken yet.
     pub(super) handing_off: ById<Session>,
     pub(super) stress: bool,
+    /// What clients are not told yet.
+    pub(super) holding: Holding,
     /// How it went with tlsproxy(8) of late.
     pub(super) tls_health: TlsHealth,
     /// The process is about to end: nobody is kept waiting.
@@ -53,6 +56,10 @@ pub(super) struct Turn<'a> {
     pub now: Now,
     pub lookups: &'a mut dyn Lookups,
     pub out: &'a mut Vec<Output>,
+    /// Replies whose footers are not known yet.
+    pub late: Vec<LateReply>,
+    /// Where in `out` begins what they can hold up.
+    pub held_from: usize,
 }
 
 impl Turn<'_> {
@@ -66,14 +73,41 @@ impl Turn<'_> {
 
     /// Sends a reply, with a footer if it gets one.
     pub fn send(&mut self, policy: &Policy, id: SessionId, client: SocketAddr, reply: Reply) {
-        let mut messages = Vec::new();
-        let text =
-            footer::reply_with_footer(policy, self.now, self.lookups, client, reply, &mut messages);
-        self.log_messages(messages);
-        self.out.push(match text {
-            Some(text) => Output::SendText { session: id, reply, text },
-            None => Output::Send(id, reply),
-        });
+        match self.footed(policy, id, client, reply) {
+            Lookup::Known(output) => self.out.push(output),
+            Lookup::Asked => {
+                let place = self.out.len();
+                self.late.push(LateReply { place, session: id, client, reply });
+            }
+        }
+    }
+
+    /// The same, at the end of the process: for a footer that is elsewhere there is no time.
+    pub fn send_last(&mut self, policy: &Policy, id: SessionId, client: SocketAddr, reply: Reply) {
+        self.lookups.stop_asking(id);
+        self.send(policy, id, client, reply);
+    }
+
+    /// A reply, with its footer if it gets one.
+    pub fn footed(
+        &mut self,
+        policy: &Policy,
+        id: SessionId,
+        client: SocketAddr,
+        reply: Reply,
+    ) -> Lookup<Output> {
+        let (now, mut messages) = (self.now, Vec::new());
+        let whom = Recipient { session: id, client };
+        match footer::reply_with_footer(policy, now, self.lookups, whom, reply, &mut messages) {
+            Lookup::Known(text) => {
+                self.log_messages(messages);
+                Lookup::Known(match text {
+                    Some(text) => Output::SendText { session: id, reply, text },
+                    None => Output::Send(id, reply),
+                })
+            }
+            Lookup::Asked => Lookup::Asked,
+        }
     }
 }
 
@@ -88,6 +122,7 @@ impl Screener {
             screening: ById::default(),
             handing_off: ById::default(),
             stress: false,
+            holding: Holding::default(),
             tls_health: TlsHealth::default(),
             terminating: false,
             old_words_noticed: false,
@@ -141,7 +176,16 @@ impl Screener {
         lookups: &mut dyn Lookups,
         out: &mut Vec<Output>,
     ) {
-        let turn = &mut Turn { now, lookups, out };
+        let held_from = out.len();
+        let mut turn = Turn { now, lookups, out, late: Vec::new(), held_from };
+        self.take(input, &mut turn);
+        let Turn { late, held_from, .. } = turn;
+        if !late.is_empty() || !self.holding.is_empty() {
+            self.holding.hold_back(late, held_from, out);
+        }
+    }
+
+    fn take(&mut self, input: Input<'_>, turn: &mut Turn<'_>) {
         match input {
             Input::Connected { session, client, server } => {
                 connect::connected(self, turn, session, client, server);
@@ -164,6 +208,7 @@ impl Screener {
             }
             Input::GuardDeadline => blocklist::guard_deadline(self, turn),
             Input::Tls { session, news } => starttls::news(self, turn, session, news),
+            Input::Answered { session } => self.answered(turn, session),
             Input::Terminate => self.terminate(turn),
         }
     }
@@ -173,14 +218,31 @@ impl Screener {
     fn closed(&mut self, turn: &mut Turn<'_>, id: SessionId) {
         let Some(session) = self.screening.remove(id) else { return };
         let stage = match session.phase {
-            Phase::BeforeHandshake(_) => Stage::BeforeHandshake,
-            Phase::AfterHandshake(_) | Phase::StartingTls(_) | Phase::HandingOff(_) => {
-                Stage::AfterHandshake
-            }
+            Phase::AtTheDoor(_) | Phase::BeforeHandshake(_) => Stage::BeforeHandshake,
+            Phase::AfterHandshake(_)
+            | Phase::Pausing(_)
+            | Phase::StartingTls(_)
+            | Phase::HandingOff(_) => Stage::AfterHandshake,
         };
         let after = self.elapsed(turn.now, &session);
         turn.log(LogLine::Hangup { client: session.client, after, stage });
         conclude::disconnect(self, turn, id, session);
+    }
+
+    /// A session gets on with what it has looked up.
+    fn answered(&mut self, turn: &mut Turn<'_>, id: SessionId) {
+        holding::go_on(self, turn, id, Patience::Waits);
+        let Some(session) = self.screening.remove(id) else { return };
+        match session.phase {
+            Phase::AtTheDoor(door) => connect::go_on(self, turn, id, session, door),
+            Phase::Pausing(_) => dialogue::resume(self, turn, id, session),
+            Phase::BeforeHandshake(_)
+            | Phase::AfterHandshake(_)
+            | Phase::StartingTls(_)
+            | Phase::HandingOff(_) => {
+                self.screening.insert(id, session);
+            }
+        }
     }
 
     fn deadline(&mut self, turn: &mut Turn<'_>, id: SessionId) {
@@ -188,6 +250,8 @@ impl Screener {
             conclude::hand_off_deadline(self, turn, id, session);
         } else if let Some(session) = self.screening.remove(id) {
             match session.phase {
+                Phase::AtTheDoor(door) => connect::time_is_up(self, turn, id, session, door),
+                Phase::Pausing(_) => dialogue::pause_is_over(self, turn, id, session),
                 Phase::BeforeHandshake(_) => early::deadline(self, turn, id, session),
                 Phase::AfterHandshake(_) => dialogue::time_is_up(self, turn, id, session),
                 Phase::StartingTls(_) => starttls::time_is_up(self, turn, id, session),
@@ -199,10 +263,13 @@ impl Screener {
     /// Ends every session that smtpd(8) is not about to take, with a reply.
     fn terminate(&mut self, turn: &mut Turn<'_>) {
         self.terminating = true;
+        for id in self.holding.sessions() {
+            holding::go_on(self, turn, id, Patience::IsOver);
+        }
         let waiting: Vec<SessionId> = self.screening.iter().map(|(id, _)| id).collect();
         for id in waiting {
             if let Some(session) = self.screening.remove(id) {
-                turn.send(&self.policy, id, session.client, Reply::Unavailable);
+                turn.send_last(&self.policy, id, session.client, Reply::Unavailable);
                 conclude::disconnect(self, turn, id, session);
             }
         }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use super::dnsbl::guard::Mode;
 use super::dnsbl::lists::Lists;
 use super::dnsbl::score::TtlLimits;
-use super::event::{Access, Cached, Filtered, Lookups};
+use super::event::{Access, Cached, Filtered, Lookup, Lookups};
 use super::footer::Footers;
 use super::logline::Message;
 use super::policy::{
     AddressFormat, DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, TlsLevel, Wording,
 };
+use super::session::SessionId;
 use super::smtp::discard::{Discarded, Vocabulary};
 use super::smtp::keyword::Keyword;
 use super::test_set::{Action, PerTest, Test, TestSet, UnixTime};
@@ -82,32 +83,39 @@ pub fn policy() -> Policy {
 pub struct Says(pub Access);
 
 impl Lookups for Says {
-    fn access(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Access {
-        self.0
+    fn access(&mut self, _: SessionId, _: IpAddr, _: &mut Vec<Message>) -> Lookup<Access> {
+        Lookup::Known(self.0)
     }
+
+    fn stop_asking(&mut self, _: SessionId) {}
 
     fn cached(&mut self, _: IpAddr) -> Cached {
         Cached::NotFound
     }
 
-    fn interface_allowed(&mut self, _: IpAddr, _: &mut Vec<Message>) -> bool {
-        true
+    fn interface_allowed(&mut self, _: SessionId, _: IpAddr, _: &mut Vec<Message>) -> Lookup<bool> {
+        Lookup::Known(true)
     }
 
-    fn discarded_keywords(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Option<String> {
-        None
+    fn discarded_keywords(
+        &mut self,
+        _: SessionId,
+        _: IpAddr,
+        _: &mut Vec<Message>,
+    ) -> Lookup<Option<String>> {
+        Lookup::Known(None)
     }
 
-    fn command_filter(&mut self, _: &[u8], _: &mut Vec<Message>) -> Filtered {
-        Filtered::Unchanged
+    fn command_filter(&mut self, _: SessionId, _: &[u8], _: &mut Vec<Message>) -> Lookup<Filtered> {
+        Lookup::Known(Filtered::Unchanged)
     }
 
-    fn forbidden(&mut self, _: &[u8], _: &mut Vec<Message>) -> bool {
-        false
+    fn forbidden(&mut self, _: SessionId, _: &[u8], _: &mut Vec<Message>) -> Lookup<bool> {
+        Lookup::Known(false)
     }
 
-    fn footer(&mut self, _: &str, _: &mut Vec<Message>) -> Option<String> {
-        None
+    fn footer(&mut self, _: SessionId, _: &str, _: &mut Vec<Message>) -> Lookup<Option<String>> {
+        Lookup::Known(None)
     }
 
     fn local_time(&mut self, _: UnixTime) -> String {

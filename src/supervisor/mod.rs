@@ -4,6 +4,7 @@
 //! status channel, which means reload or stop, so that master can start a successor while
 //! the workers finish their clients; for signals; and for the few requests of `control`.
 
+mod outside;
 mod prepare;
 mod tls;
 mod watch;

@@ -10,6 +10,7 @@ use nix::unistd::{Group, chdir, setsid};
 use syslog::Facility;
 use thiserror::Error;
 
+use super::outside::Outside;
 use super::tls::tlsproxy;
 use super::watch::{self, Watch};
 use super::{CacheDuty, State, Supervisor, WorkerProcess};
@@ -21,15 +22,16 @@ use crate::config::settings::Settings;
 use crate::config::{self, Loaded, Request, Sources};
 use crate::control::Channel;
 use crate::daemon::{
-    self, CacheStart, Content, NameServers, ResolvConf, Start, Watched, WorkerSettings,
+    self, CacheStart, Content, NameServers, ResolvConf, Start, TableServerSettings, Watched,
+    WorkerSettings,
 };
 use crate::dns::resolv_conf::server_list;
 use crate::postfix::maillog::{self, Config as LogConfig, Destination, Utf8Filter};
 use crate::postfix::master::{Environment, FLOW_FDS, Options, STATUS_FD, Transport};
 use crate::postfix::message::{Level, Message};
 use crate::postfix::mynetworks::{self, NetworkSettings};
-use crate::postfix::screen_tables::{ScreenTableSettings, ScreenTables};
-use crate::postfix::table::DiskFiles;
+use crate::postfix::remote::Generation;
+use crate::postfix::screen_tables::{NoName, ScreenTableSettings, ScreenTables};
 use crate::privileges::Owner;
 use crate::process;
 use crate::screen::policy::{Policy, TlsLevel};
@@ -77,13 +79,14 @@ pub fn prepare(
     open_log(&settings, options, environment);
     log_all(&messages)?;
     let tlsproxy = tlsproxy(&sources, options, &settings, &policy);
+    let table_servers = table_servers(&settings);
     let owner = find_owner(&settings)?;
     let queue = &settings.directories.queue;
     chdir(queue.as_path()).map_err(|errno| {
         StartError::Text(format!("chdir({}): {}", queue.display(), errno_text(errno)))
     })?;
 
-    let tables = open_tables(&settings)?;
+    let tables = open_tables(&settings, &sources)?;
     name_lists(&mut policy, &tables)?;
     let jail = options.chroot.then(|| settings.directories.queue.clone());
     let name_servers =
@@ -154,6 +157,7 @@ pub fn prepare(
                     unprivileged: options.unprivileged,
                     jail,
                     name_servers,
+                    table_servers: table_servers.clone(),
                     // One worker cleans up for all.
                     cache: cache_start(place, &settings, policy.enabled, number == 0),
                     watchdog_timeout: settings.watchdog_timeout,
@@ -300,7 +304,7 @@ fn find_owner(settings: &Settings) -> Result<Owner, StartError> {
 }
 
 /// Reads the lists and tables, as root.
-fn open_tables(settings: &Settings) -> Result<ScreenTables, StartError> {
+fn open_tables(settings: &Settings, sources: &Sources) -> Result<ScreenTables, StartError> {
     let (access, engine) = (&settings.access, &settings.engine);
     let computed = |style| {
         let interfaces = mynetworks::interface_addresses()
@@ -344,7 +348,7 @@ fn open_tables(settings: &Settings) -> Result<ScreenTables, StartError> {
         smtputf8: settings.smtputf8,
         table_errors_are_fatal: settings.table_open_error_is_fatal,
     };
-    let (tables, messages) = match ScreenTables::open(&wanted, &DiskFiles) {
+    let (tables, messages) = match ScreenTables::open(&wanted, &Outside::new(sources)) {
         Ok((tables, messages)) => (Some(tables), messages),
         Err(messages) => (None, messages),
     };
@@ -352,12 +356,27 @@ fn open_tables(settings: &Settings) -> Result<ScreenTables, StartError> {
     tables.ok_or_else(|| StartError::Text("cannot open tables".into()))
 }
 
+/// How Postfix's own servers of tables are asked. A version that cannot be told is taken for
+/// an older one, as most are.
+fn table_servers(settings: &Settings) -> TableServerSettings {
+    let since_311 = settings.mail_version.is_some_and(|version| version.is_at_least(3, 11));
+    TableServerSettings {
+        proxymap: Path::new("private").join(&settings.services.proxymap),
+        generation: if since_311 { Generation::Since311 } else { Generation::UpTo310 },
+    }
+}
+
 /// Gives DNS blocklists the names by which clients and the log may know them.
 fn name_lists(policy: &mut Policy, tables: &ScreenTables) -> Result<(), StartError> {
     let mut messages = Vec::new();
-    let named = policy.dnsbl.lists.rename(|domain| tables.dnsbl_name(domain, &mut messages));
+    let view = tables.alone();
+    let named = policy.dnsbl.lists.rename(|domain| view.dnsbl_name(domain, &mut messages));
     log_all(&messages)?;
-    named.map_err(|error| StartError::Text(error.to_string()))
+    match named {
+        // The worker asks for them.
+        Ok(()) | Err(NoName::Asked(_)) => Ok(()),
+        Err(error @ NoName::Failed(_)) => Err(StartError::Text(error.to_string())),
+    }
 }
 
 /// Finds out which name servers to ask about DNS blocklists, as root: a copy of resolv.conf in

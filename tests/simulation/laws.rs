@@ -99,6 +99,7 @@ impl Laws {
             | Input::Closed { session }
             | Input::Deadline { session }
             | Input::HandOff { session, .. }
+            | Input::Answered { session }
             | Input::Tls { session, .. } => self.event(session, input, now, answers, out)?,
             Input::ListAnswer { question, answer } => {
                 self.list_answer(question, answer, now, out)?;

@@ -15,6 +15,7 @@
 
 mod agenda;
 mod draw;
+mod elsewhere;
 mod engine;
 mod first_contact;
 mod footers;

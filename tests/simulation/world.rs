@@ -393,12 +393,13 @@ impl World {
                 nth => self.gone[nth - 1],
             };
             let news = self.stray_news();
-            let input = match self.rng.between(0, 5) {
+            let input = match self.rng.between(0, 6) {
                 0 => Input::Deadline { session: id },
                 1 => Input::Closed { session: id },
                 2 => Input::Peeked { session: id, data: b"HELO late\r\n" },
                 3 => Input::Received { session: id, data: b"HELO late\r\n" },
                 4 => Input::Tls { session: id, news },
+                5 => Input::Answered { session: id },
                 _ => Input::HandOff { session: id, result },
             };
             return self.feed(input);
@@ -412,7 +413,8 @@ impl World {
         let (watch, handing_off) = (seat.watch, seat.handing_off);
         let starting = seat.attempt.is_some();
         let news = self.stray_news();
-        match self.rng.between(0, 4) {
+        match self.rng.between(0, 5) {
+            5 => self.feed(Input::Answered { session: id }),
             0 if watch != Watch::Peek => self.feed(Input::Peeked { session: id, data: b"x" }),
             1 if watch != Watch::Read => self.feed(Input::Received { session: id, data: b"x" }),
             2 if handing_off => self.feed(Input::Closed { session: id }),

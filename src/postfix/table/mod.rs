@@ -2,7 +2,8 @@
 //!
 //! All of a table's content is in memory: after the process has jailed itself, a lookup
 //! opens nothing. [`Tables`] owns every table of the process and replaces the content of
-//! text tables in place when their files change.
+//! text tables in place when their files change. Tables in other programs are asked by
+//! whoever owns the loop; a [`TableView`] has what they have said so far.
 
 mod cidr;
 mod constant;
@@ -11,11 +12,13 @@ mod network;
 mod range_index;
 mod regexp;
 mod registry;
+mod remote;
 mod replacement;
 mod source;
 #[cfg(test)]
 pub(crate) mod test_files;
 mod texthash;
+mod view;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -28,11 +31,14 @@ pub use inline::InlineTable;
 pub use network::{Network, NetworkError, address_text};
 pub use regexp::RegexpTable;
 pub use registry::{TableError, TableId, Tables};
+pub use remote::{
+    Dialect, Known, RemoteAnswer, RemoteError, RemoteQuestion, RemoteTable, Resolve, Server,
+};
 pub use source::{DiskFiles, FileSource, JailedFiles, error_text};
 pub use texthash::TextHash;
+pub use view::TableView;
 
-/// What a table says about a key. A table that has to ask elsewhere will get one more
-/// answer, for "not yet".
+/// What a table says about a key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer<'a> {
     /// The key's value; may be empty.
@@ -41,6 +47,8 @@ pub enum Answer<'a> {
     NotFound,
     /// The table cannot tell; it has warned if there is anything to say.
     Failed,
+    /// Not before a table elsewhere has answered this.
+    Asked(RemoteQuestion),
 }
 
 /// Something that maps keys to values. Keys are bytes, because clients send any; what is not

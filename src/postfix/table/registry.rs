@@ -1,11 +1,12 @@
 //! All tables of the process: each `type:name` is opened once, and kept up to date.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use super::constant::{FailTable, RandomTable, StaticTable, Surrogate};
+use super::remote::{Known, RemoteTable};
 use super::source::{FileSource, error_text};
-use super::{Answer, CidrTable, InlineTable, OpenOptions, RegexpTable, Table, TextHash};
+use super::view::TableView;
+use super::{CidrTable, InlineTable, OpenOptions, RegexpTable, Table, TextHash};
 use crate::postfix::lists::{inside_braces, split_list};
 use crate::postfix::message::{Level, Message};
 
@@ -47,9 +48,11 @@ struct Entry {
 }
 
 #[derive(Debug)]
-enum Content {
+pub(super) enum Content {
     Table(Box<dyn Table>),
     Unusable(Surrogate),
+    /// In another program.
+    Remote(RemoteTable),
     /// pipemap: each table's value is the key for the next.
     Pipe(Vec<TableId>),
     /// unionmap: all values, joined with commas.
@@ -138,20 +141,25 @@ impl Tables {
         self.open_nested(spec, &Request { options, files, depth: 0 }, messages)
     }
 
-    /// Looks a key up in an open table.
-    pub fn lookup(
-        &self,
-        id: TableId,
-        key: impl AsRef<[u8]>,
-        warnings: &mut Vec<Message>,
-    ) -> Answer<'_> {
-        let key = key.as_ref();
-        match self.entries.get(id.0).map(|entry| &entry.content) {
-            Some(Content::Table(table)) => table.lookup(key, warnings),
-            Some(Content::Unusable(surrogate)) => surrogate.lookup(key, warnings),
-            Some(Content::Pipe(stages)) => self.lookup_pipe(stages, key, warnings),
-            Some(Content::Union(parts)) => self.lookup_union(parts, key, warnings),
-            None => Answer::Failed,
+    /// The tables as somebody sees them to whom tables elsewhere have said this.
+    pub fn with<'a>(&'a self, known: &'a Known) -> TableView<'a> {
+        TableView::new(self, known)
+    }
+
+    /// The tables as somebody sees them who has asked nobody yet.
+    pub fn alone(&self) -> TableView<'_> {
+        self.with(&[])
+    }
+
+    pub(super) fn content(&self, id: TableId) -> Option<&Content> {
+        self.entries.get(id.0).map(|entry| &entry.content)
+    }
+
+    /// How to ask a table that is elsewhere.
+    pub fn remote(&self, id: TableId) -> Option<&RemoteTable> {
+        match self.content(id) {
+            Some(Content::Remote(table)) => Some(table),
+            _ => None,
         }
     }
 
@@ -266,9 +274,19 @@ impl Tables {
             "inline" => table(InlineTable::parse(name, request.options)?),
             "static" => table(StaticTable::parse(name)?),
             "fail" => table(FailTable),
+            "proxy" => Content::Remote(RemoteTable::proxy(name, request.options)?),
+            "socketmap" => Content::Remote(RemoteTable::socketmap(name, &|host, port| {
+                request.files.resolve(host, port)
+            })?),
+            "tcp" => Content::Remote(RemoteTable::tcp(name, &|host, port| {
+                request.files.resolve(host, port)
+            })?),
             "randmap" => table(RandomTable::parse(name)?),
             "pipemap" => Content::Pipe(self.open_parts(kind, name, request, messages)?),
             "unionmap" => Content::Union(self.open_parts(kind, name, request, messages)?),
+            _ if request.files.is_known_to_postfix(kind) => {
+                Content::Remote(RemoteTable::implied(&format!("{kind}:{name}"), request.options))
+            }
             _ => return Err(Refusal::Unusable(format!("unsupported dictionary type: {kind}"))),
         })
     }
@@ -296,45 +314,6 @@ impl Tables {
             .into_iter()
             .map(|part| self.open_nested(part, &inner, messages).map_err(Refusal::Fatal))
             .collect()
-    }
-
-    fn lookup_pipe(
-        &self,
-        stages: &[TableId],
-        key: &[u8],
-        warnings: &mut Vec<Message>,
-    ) -> Answer<'_> {
-        let mut answer: Option<Cow<'_, str>> = None;
-        for stage in stages {
-            let key = answer.as_deref().map_or(key, str::as_bytes);
-            match self.lookup(*stage, key, warnings) {
-                Answer::Found(next) => answer = Some(next),
-                other => return other,
-            }
-        }
-        answer.map_or(Answer::NotFound, Answer::Found)
-    }
-
-    fn lookup_union(
-        &self,
-        parts: &[TableId],
-        key: &[u8],
-        warnings: &mut Vec<Message>,
-    ) -> Answer<'_> {
-        let mut values = Vec::new();
-        for part in parts {
-            match self.lookup(*part, key, warnings) {
-                Answer::Found(value) if value.is_empty() => {}
-                Answer::Found(value) => values.push(value),
-                Answer::NotFound => {}
-                Answer::Failed => return Answer::Failed,
-            }
-        }
-        if values.is_empty() {
-            Answer::NotFound
-        } else {
-            Answer::Found(Cow::Owned(values.join(",")))
-        }
     }
 }
 

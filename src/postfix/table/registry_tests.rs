@@ -1,5 +1,6 @@
 use super::*;
 use crate::postfix::table::test_files::Files;
+use crate::postfix::table::{Answer, RemoteAnswer, RemoteQuestion};
 
 /// One table, and what was said about opening it.
 fn open(spec: &str, files: &Files) -> (Tables, TableId, Vec<Message>) {
@@ -11,10 +12,11 @@ fn open(spec: &str, files: &Files) -> (Tables, TableId, Vec<Message>) {
 
 fn query(tables: &Tables, id: TableId, key: &str) -> (String, Vec<String>) {
     let mut warnings = Vec::new();
-    let answer = match tables.lookup(id, key, &mut warnings) {
+    let answer = match tables.alone().lookup(id, key, &mut warnings) {
         Answer::Found(value) => format!("={value}"),
         Answer::NotFound => "none".into(),
         Answer::Failed => "failed".into(),
+        Answer::Asked(question) => format!("asks {}", String::from_utf8_lossy(&question.key)),
     };
     (answer, warnings.into_iter().map(|warning| warning.text).collect())
 }
@@ -171,4 +173,42 @@ fn missing_file_may_come_later() {
     assert_eq!(tables.reload(Path::new("/t"), b"a b\na b\n"), [Message::warning(duplicate)]);
     let warning = format!("texthash:/t is unavailable. {duplicate}");
     assert_eq!(query(&tables, id, "a"), ("failed".into(), vec![warning]));
+}
+
+#[test]
+fn tables_elsewhere_are_asked_and_their_answers_remembered() {
+    let files = Files::new([("/second", "one eins\n")]);
+    let (mut tables, mut messages) = (Tables::new(false), Vec::new());
+    let mut open = |spec| tables.open(spec, OpenOptions::FOLDED, &files, &mut messages).unwrap();
+    let proxied = open("proxy:hash:/x");
+    let pipe = open("pipemap:{proxy:hash:/x, texthash:/second}");
+    let union = open("unionmap:{static:a, proxy:hash:/x, proxy:hash:/x, static:b}");
+    assert_eq!(messages, []);
+    let question = RemoteQuestion { table: proxied, key: b"key".as_slice().into() };
+    let mut warnings = Vec::new();
+    for id in [proxied, pipe, union] {
+        let answer = tables.alone().lookup(id, "key", &mut warnings);
+        assert_eq!(answer, Answer::Asked(question.clone()));
+    }
+    let mut say = |id, answer| {
+        let known = [(question.clone(), answer)];
+        let answer = tables.with(&known).lookup(id, "key", &mut warnings);
+        match answer {
+            Answer::Found(value) => Some(Some(value.into_owned())),
+            Answer::NotFound => Some(None),
+            Answer::Failed | Answer::Asked(_) => None,
+        }
+    };
+    let found = || RemoteAnswer::Found("one".to_owned());
+    assert_eq!(say(proxied, found()), Some(Some("one".to_owned())));
+    assert_eq!(say(pipe, found()), Some(Some("eins".to_owned())));
+    assert_eq!(say(union, found()), Some(Some("a,one,one,b".to_owned())));
+    assert_eq!(say(proxied, RemoteAnswer::NotFound), Some(None));
+    assert_eq!(say(union, RemoteAnswer::NotFound), Some(Some("a,b".to_owned())));
+    for id in [proxied, pipe, union] {
+        assert_eq!(say(id, RemoteAnswer::Failed), None);
+    }
+    assert_eq!(warnings, []);
+    assert_eq!(tables.remote(pipe), None);
+    assert!(tables.remote(proxied).is_some());
 }

@@ -1,5 +1,6 @@
 //! Where table files are read from.
 
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::{fs, io};
 
@@ -11,6 +12,20 @@ pub trait FileSource {
     ///
     /// Those of the operating system.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// Where a host's port is. May take as long as the C library's resolver does.
+    ///
+    /// # Errors
+    ///
+    /// The reason in words.
+    fn resolve(&self, _host: &str, _port: &str) -> Result<Vec<SocketAddr>, String> {
+        Err("no host is looked up here".to_owned())
+    }
+
+    /// Whether Postfix itself knows this type of table, which we do not.
+    fn is_known_to_postfix(&self, _kind: &str) -> bool {
+        false
+    }
 }
 
 /// The file system, as long as the process may use it.
@@ -21,6 +36,22 @@ impl FileSource for DiskFiles {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         fs::read(path)
     }
+
+    fn resolve(&self, host: &str, port: &str) -> Result<Vec<SocketAddr>, String> {
+        resolve(host, port)
+    }
+}
+
+/// Asks the system where a host's port is; a port may be a number only.
+///
+/// # Errors
+///
+/// The reason in words.
+pub fn resolve(host: &str, port: &str) -> Result<Vec<SocketAddr>, String> {
+    let number: u16 = port.parse().map_err(|_| format!("bad port number: {port}"))?;
+    let found = (host, number).to_socket_addrs().map_err(|error| error_text(&error))?;
+    let addresses: Vec<SocketAddr> = found.collect();
+    if addresses.is_empty() { Err("no address".to_owned()) } else { Ok(addresses) }
 }
 
 /// No files at all: the jailed process, which learns of changed files only by being told

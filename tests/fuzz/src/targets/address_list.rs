@@ -55,10 +55,10 @@ fn answers(tables: &ScreenTables) -> Vec<String> {
     let ask = |address: &str| {
         let address: IpAddr = address.parse().unwrap();
         let mut messages = Vec::new();
-        let access = tables.access(address, &mut messages);
-        let allowed = tables.interface_allowed(address, &mut messages);
+        let access = tables.alone().access(address, &mut messages);
+        let allowed = tables.alone().interface_allowed(address, &mut messages);
         assert!(messages.len() < 1000, "{} messages", messages.len());
-        format!("{access:?} {allowed}")
+        format!("{access:?} {allowed:?}")
     };
     ADDRESSES.into_iter().map(ask).collect()
 }

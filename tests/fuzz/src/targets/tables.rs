@@ -73,9 +73,10 @@ pub fn check(data: &[u8]) {
 
 fn answer(tables: &Tables, id: TableId, key: &[u8]) -> String {
     let mut warnings = Vec::new();
-    match tables.lookup(id, key, &mut warnings) {
+    match tables.alone().lookup(id, key, &mut warnings) {
         Answer::Found(value) => format!("found {value}"),
         Answer::NotFound => "not found".into(),
         Answer::Failed => "failed".into(),
+        Answer::Asked(question) => format!("asks {}", String::from_utf8_lossy(&question.key)),
     }
 }

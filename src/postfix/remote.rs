@@ -1,0 +1,168 @@
+//! The languages in which tables in other programs are asked: bytes out, bytes in.
+//!
+//! A [`Talk`] is one connection's share of the conversation. It asks one question at a time,
+//! as all of these protocols want it, and owns no socket.
+
+mod proxymap;
+mod socketmap;
+mod tcp_table;
+
+use crate::postfix::message::Message;
+use crate::postfix::table::{Dialect, RemoteAnswer};
+
+pub use proxymap::Generation;
+
+/// How a connection to a server is talked over.
+#[derive(Debug)]
+pub struct Talk {
+    language: Language,
+    unread: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Language {
+    Proxymap(proxymap::Client),
+    Socketmap,
+    Tcp { name: String },
+}
+
+/// How far a question has got.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// More bytes have to come.
+    Waits,
+    /// It is answered. The connection is ready for the next one.
+    Answered(RemoteAnswer),
+    /// There is no answer.
+    Failed {
+        /// The warning about it, unless the server has logged why.
+        warning: Option<String>,
+        /// What that means for the connection.
+        then: Then,
+    },
+}
+
+/// What becomes of a connection after a question that was not answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Then {
+    /// It is ready for the next one.
+    NextQuestion,
+    /// It is of no use any more.
+    Close,
+    /// Nor is it here: the server has understood something else than was said, or the other
+    /// way round. It may be of another version.
+    Misunderstood,
+}
+
+/// Why a server does not answer; reasons are strerror(3)'s texts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Silence<'a> {
+    /// It cannot be reached.
+    Unreachable(&'a str),
+    /// The connection has broken, or nothing has come in time.
+    Broken(&'a str),
+}
+
+impl Talk {
+    /// A conversation that begins. `server` is the server as warnings name it.
+    pub fn new(dialect: &Dialect, generation: Generation, server: &str) -> Talk {
+        let language = match dialect {
+            Dialect::Proxymap { .. } => Language::Proxymap(proxymap::Client::new(generation)),
+            Dialect::Socketmap { .. } => Language::Socketmap,
+            Dialect::Tcp => Language::Tcp { name: server.to_owned() },
+        };
+        Talk { language, unread: Vec::new() }
+    }
+
+    /// Whether the server has to introduce itself before anything can be asked.
+    pub fn awaits_greeting(&self) -> bool {
+        matches!(&self.language, Language::Proxymap(client) if client.awaits_greeting())
+    }
+
+    /// Asks for a key: what is to be sent is added to `out`. Returns the answer if there is
+    /// nothing to ask, because no server could have such a key.
+    pub fn ask(
+        &mut self,
+        dialect: &Dialect,
+        key: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), RemoteAnswer> {
+        match (&mut self.language, dialect) {
+            (Language::Proxymap(client), Dialect::Proxymap { table, flags, implied }) => {
+                client.ask(table, *flags, *implied, key, out)
+            }
+            (Language::Socketmap, Dialect::Socketmap { map }) => {
+                out.extend(socketmap::request(map, key));
+                Ok(())
+            }
+            (Language::Tcp { .. }, Dialect::Tcp) => {
+                out.extend(tcp_table::request(key));
+                Ok(())
+            }
+            // A connection serves tables of one server, which has one language.
+            _ => Err(RemoteAnswer::Failed),
+        }
+    }
+
+    /// Takes some bytes from the server; what is to be sent next is added to `out`. `table` is
+    /// the table that was asked, as written.
+    pub fn received(&mut self, bytes: &[u8], table: &str, out: &mut Vec<u8>) -> Progress {
+        self.unread.extend_from_slice(bytes);
+        match &mut self.language {
+            Language::Proxymap(client) => client.received(&mut self.unread, out),
+            Language::Socketmap => socketmap::received(&mut self.unread, table),
+            Language::Tcp { name } => tcp_table::received(&mut self.unread, name),
+        }
+    }
+
+    /// Whether something has come that nobody has asked for.
+    pub fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+}
+
+/// The warning about a server that does not answer, in Postfix's words. `server` is the server
+/// as warnings name it.
+pub fn silence(dialect: &Dialect, server: &str, table: &str, silence: Silence<'_>) -> Message {
+    Message::warning(match (dialect, silence) {
+        (Dialect::Proxymap { .. }, Silence::Unreachable(reason)) => {
+            format!("connect #1 to subsystem {server}: {reason}")
+        }
+        (Dialect::Proxymap { .. }, Silence::Broken(reason)) => {
+            let service = server.strip_prefix("private/").unwrap_or(server);
+            format!("dict_proxy_lookup: service {service}: {reason}")
+        }
+        (Dialect::Socketmap { .. }, Silence::Unreachable(reason)) => {
+            format!("connect to {server}: {reason}")
+        }
+        (Dialect::Socketmap { .. }, Silence::Broken(reason)) => {
+            format!("table {table} lookup error: {reason}")
+        }
+        (Dialect::Tcp, Silence::Unreachable(reason)) => {
+            format!("connect to TCP map {server}: {reason}")
+        }
+        (Dialect::Tcp, Silence::Broken(reason)) => {
+            format!("read TCP map reply from {server}: {reason}")
+        }
+    })
+}
+
+fn failed(warning: String, then: Then) -> Progress {
+    Progress::Failed { warning: Some(warning), then }
+}
+
+/// What a table's value is in text. Servers that see to UTF-8 send nothing else.
+fn found(value: &[u8]) -> RemoteAnswer {
+    RemoteAnswer::Found(String::from_utf8_lossy(value).into_owned())
+}
+
+/// As much of a server's words as a warning quotes, without what no log shows.
+fn quoted(bytes: &[u8], limit: usize, stand_in: char) -> String {
+    let shown = bytes.iter().take(limit);
+    shown
+        .map(|byte| if matches!(byte, b' '..=b'~') { char::from(*byte) } else { stand_in })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
