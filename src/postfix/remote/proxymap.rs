@@ -30,7 +30,7 @@ const PROTOCOL: &[u8] = b"proxymap_protocol";
 /// far below.
 const ANSWER_LIMIT: usize = 1 << 20;
 
-/// How much of a key a warning quotes.
+/// How much of a key, or of what the server calls itself, a warning quotes, bytes.
 const QUOTE_LIMIT: usize = 100;
 
 /// One connection.
@@ -163,7 +163,8 @@ impl Client {
                     return Ok(Step::Waits);
                 };
                 if protocol != PROTOCOL {
-                    let name = String::from_utf8_lossy(protocol).into_owned();
+                    let name = protocol.get(..QUOTE_LIMIT).unwrap_or(protocol);
+                    let name = String::from_utf8_lossy(name).into_owned();
                     return Err(AttrError::Unexpected { name, wanted: Some("proxymap_protocol") });
                 }
                 unread.drain(..used);

@@ -23,19 +23,20 @@ pub(super) fn request(map: &str, key: &[u8]) -> Vec<u8> {
 /// A netstring at the start of what has come.
 enum Netstring<'a> {
     Incomplete,
-    Complete(&'a [u8]),
+    /// And how long it is with its frame.
+    Complete(&'a [u8], usize),
     Wrong(&'static str),
 }
 
 pub(super) fn received(unread: &mut Vec<u8>, table: &str) -> Progress {
-    let progress = match netstring(unread) {
+    let (progress, used) = match netstring(unread) {
         Netstring::Incomplete => return Progress::Waits,
         Netstring::Wrong(why) => {
             return failed(format!("table {table} lookup error: {why}"), Then::Close);
         }
-        Netstring::Complete(reply) => answer(reply, table),
+        Netstring::Complete(reply, used) => (answer(reply, table), used),
     };
-    unread.clear();
+    unread.drain(..used);
     progress
 }
 
@@ -55,7 +56,7 @@ fn netstring(unread: &[u8]) -> Netstring<'_> {
         return Netstring::Wrong("input exceeds size limit");
     }
     match (rest.get(1..1 + length), rest.get(1 + length)) {
-        (Some(reply), Some(b',')) if rest.len() == length + 2 => Netstring::Complete(reply),
+        (Some(reply), Some(b',')) => Netstring::Complete(reply, colon + length + 2),
         (Some(_), Some(_)) => Netstring::Wrong("input format error"),
         _ => Netstring::Incomplete,
     }

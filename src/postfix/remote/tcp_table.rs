@@ -31,7 +31,7 @@ pub(super) fn received(unread: &mut Vec<u8>, name: &str) -> Progress {
             over(&format!("text longer than {REPLY_LIMIT}"))
         };
     };
-    let line: Vec<u8> = unread.drain(..).take(end).collect();
+    let line: Vec<u8> = unread.drain(..=end).take(end).collect();
     let shown = || quoted(&line, QUOTE_LIMIT, '_');
     match parse(&line) {
         None => over(&format!("malformed reply: {}", shown())),

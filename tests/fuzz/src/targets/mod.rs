@@ -28,6 +28,7 @@ mod regexp;
 mod resolv_conf;
 mod smtp_line;
 mod smtp_session;
+mod table_servers;
 mod tables;
 mod take;
 mod texthash;
@@ -41,7 +42,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const ALL: [Target; 20] = [
+pub const ALL: [Target; 21] = [
     Target { name: "address_list", check: address_list::check },
     Target { name: "attr", check: attr::check },
     Target { name: "cache_record", check: cache_record::check },
@@ -59,6 +60,7 @@ pub const ALL: [Target; 20] = [
     Target { name: "resolv_conf", check: resolv_conf::check },
     Target { name: "smtp_line", check: smtp_line::check },
     Target { name: "smtp_session", check: smtp_session::check },
+    Target { name: "table_servers", check: table_servers::check },
     Target { name: "tables", check: tables::check },
     Target { name: "texthash", check: texthash::check },
     Target { name: "tlsproxy", check: tlsproxy::check },
