@@ -77,8 +77,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hickory_resolver", &["dns"]),
 ];
 
-/// The only crate besides the standard library that the core may use.
-const CORE_CRATES: &[&str] = &["thiserror"];
+/// The only crates besides the standard library that the core may use: none of them does more
+/// than to compute.
+const CORE_CRATES: &[&str] = &["thiserror", "idna"];
 
 /// What the core may not use of the standard library: descriptors, clocks, files, ...
 const NOT_IN_CORE: &[&str] = &[
