@@ -30,6 +30,8 @@ pub struct Settings {
     pub compatibility_level: CompatibilityLevel,
     /// main.cf: `smtputf8_enable`.
     pub smtputf8: bool,
+    /// main.cf: `socketmap_max_query_size` and `socketmap_max_reply_size`, bytes; Postfix 3.10.
+    pub socketmap_limits: (usize, usize),
     /// Other services, by the names of their sockets in `private/`.
     pub services: Services,
     /// Who is let in.
@@ -222,6 +224,10 @@ impl Settings {
             mail_version: reader.values.version(),
             compatibility_level: checked.compatibility_level,
             smtputf8: reader.bool("smtputf8_enable"),
+            socketmap_limits: (
+                reader.count("socketmap_max_query_size"),
+                reader.count("socketmap_max_reply_size"),
+            ),
             services: Services {
                 smtpd: reader.str("smtpd_service_name"),
                 tlsproxy: reader.str("tlsproxy_service_name"),

@@ -22,7 +22,7 @@ use crate::event::timers::Timers;
 use crate::postfix::local;
 use crate::postfix::maillog;
 use crate::postfix::message::Message;
-use crate::postfix::remote::{self, Generation, Progress, Silence, Talk, Then};
+use crate::postfix::remote::{self, Asked, Customs, Progress, Silence, Talk, Then};
 use crate::postfix::table::{Dialect, RemoteAnswer, RemoteQuestion, RemoteTable, Server};
 use crate::screen::event::{Input, Now};
 use crate::screen::ration::Ration;
@@ -55,8 +55,8 @@ const MOST_TRIES: usize = 2;
 pub struct TableServerSettings {
     /// The socket of proxymap(8), relative to the queue directory; also its name in the log.
     pub proxymap: PathBuf,
-    /// What proxymap(8) understands.
-    pub generation: Generation,
+    /// What depends on its version.
+    pub customs: Customs,
 }
 
 /// All servers.
@@ -223,7 +223,7 @@ impl TableServers {
             Server::Unix(path) => unix(path)?,
             Server::Inet { addresses, .. } => tcp(addresses, peer.address)?,
         };
-        let talk = Talk::new(dialect, self.settings.generation, &peer.name);
+        let talk = Talk::new(dialect, self.settings.customs, &peer.name);
         // A connection that is being made is ready for output when it is.
         let interest = Interest::READABLE | Interest::WRITABLE;
         let connection = Connection {
@@ -252,14 +252,17 @@ impl TableServers {
         let Some(connection) = self.connections.get_mut(id) else { return };
         job.tries += 1;
         self.timers.set(Timer::Connection(id), job.ends);
-        let asked = connection.talk.ask(&job.dialect, &job.question.key, &mut connection.unsent);
-        match asked {
-            Ok(()) => {
+        let (number, unsent) = (connection.server, &mut connection.unsent);
+        match connection.talk.ask(&job.dialect, &job.spec, &job.question.key, unsent) {
+            Asked::Sent => {
                 connection.job = Some(job);
                 self.flush(id, now);
             }
-            Err(answer) => {
-                self.answers.push_back((job.question, answer));
+            Asked::NotAtAll(warning) => {
+                if let Some(warning) = warning {
+                    self.warn(number, Message::warning(warning), now);
+                }
+                self.answers.push_back((job.question, RemoteAnswer::NotFound));
                 self.rest(id, now);
             }
         }

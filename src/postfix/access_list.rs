@@ -1,9 +1,10 @@
 //! main.cf: `postscreen_access_list`, and the little lists that its tables give.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 
-use super::lists::split_list;
+use super::lists::{Vintage, split_list};
 use super::match_list::Membership;
 use super::message::Message;
 use super::mynetworks::Mynetworks;
@@ -154,11 +155,12 @@ impl Origin<'_> {
                 return self.give_up(&format!("{name}: table lookup error"), messages);
             }
         };
-        let inner = Origin { name, ..*self };
+        let opened_as = opened_as(name, self.tables.vintage());
+        let inner = Origin { name: &opened_as, ..*self };
         for item in split_list(&value) {
             if item.contains(':') {
                 messages.push(Message::warning(format!(
-                    "table {name}: lookup result \"{item}\" is not allowed -- ignoring remainder \
+                    "table {opened_as}: lookup result \"{item}\" is not allowed -- ignoring remainder \
                      of access list"
                 )));
                 return Flow::Continue(());
@@ -178,6 +180,16 @@ impl Origin<'_> {
             self.name
         )));
         decided(Access::Undecided)
+    }
+}
+
+/// What Postfix calls a table in warnings about its values: since 3.11 with the flags with which
+/// access lists open theirs.
+fn opened_as(name: &str, vintage: Vintage) -> Cow<'_, str> {
+    if vintage >= Vintage::Since311 {
+        Cow::Owned(format!("{name}(0,lock|fold_fix|utf8_request)"))
+    } else {
+        Cow::Borrowed(name)
     }
 }
 

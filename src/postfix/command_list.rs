@@ -130,6 +130,7 @@ fn in_lower_case(text: &str) -> impl Iterator<Item = char> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::postfix::lists::Vintage;
     use crate::postfix::table::test_files::Files;
 
     const DEFAULT: &str = "CONNECT GET POST regexp:{{/^[^A-Z]/ Bogus}}";
@@ -228,5 +229,32 @@ mod tests {
         }
         // Without the demand for UTF-8, the same result is one like any other.
         check("regexp:{{/^(wide.)/ $1}}", Letters::Ascii, &[b"wide\xc3\xa9"], &[]);
+    }
+
+    #[test]
+    fn files_have_logical_lines_since_3_8() {
+        let files = Files::new([("/words", "one\n# two\n  three, !four\n  # five\nsix")]);
+        let on = |vintage: Vintage, word: &[u8]| {
+            let (mut tables, mut messages) = (Tables::new(false).of(vintage), Vec::new());
+            let letters = Letters::Ascii;
+            let list =
+                CommandList::parse("p", "/words", letters, &mut tables, &files, &mut messages);
+            list.unwrap().has(tables.alone(), word, &mut Vec::new()).unwrap()
+        };
+        for vintage in [Vintage::UpTo37, Vintage::Since38] {
+            for word in [&b"one"[..], b"three", b"six"] {
+                assert!(on(vintage, word), "{vintage:?} {word:?}");
+            }
+            assert!(!on(vintage, b"two") && !on(vintage, b"five"), "{vintage:?}");
+        }
+        // A comment that is indented is one since then; before, it ends its line.
+        let files = Files::new([("/words", " # one\ntwo\n")]);
+        let said = |vintage| {
+            let (mut tables, mut messages) = (Tables::new(false).of(vintage), Vec::new());
+            let letters = Letters::Ascii;
+            CommandList::parse("p", "/words", letters, &mut tables, &files, &mut messages).unwrap();
+            messages.len()
+        };
+        assert_eq!((said(Vintage::UpTo37), said(Vintage::Since38)), (1, 0));
     }
 }

@@ -12,10 +12,22 @@ use crate::postfix::table::{Dialect, RemoteAnswer};
 
 pub use proxymap::Generation;
 
+/// What depends on the Postfix around us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Customs {
+    /// What proxymap(8) understands.
+    pub proxymap: Generation,
+    /// main.cf: `socketmap_max_query_size`, bytes; `None` before Postfix 3.10.
+    pub socketmap_query: Option<usize>,
+    /// main.cf: `socketmap_max_reply_size`, bytes.
+    pub socketmap_reply: usize,
+}
+
 /// How a connection to a server is talked over.
 #[derive(Debug)]
 pub struct Talk {
     language: Language,
+    customs: Customs,
     unread: Vec<u8>,
 }
 
@@ -24,6 +36,15 @@ enum Language {
     Proxymap(proxymap::Client),
     Socketmap,
     Tcp { name: String },
+}
+
+/// What has become of a question.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Asked {
+    /// It is under way.
+    Sent,
+    /// No server could have such a key: it is not found, with this warning.
+    NotAtAll(Option<String>),
 }
 
 /// How far a question has got.
@@ -65,13 +86,13 @@ pub enum Silence<'a> {
 
 impl Talk {
     /// A conversation that begins. `server` is the server as warnings name it.
-    pub fn new(dialect: &Dialect, generation: Generation, server: &str) -> Talk {
+    pub fn new(dialect: &Dialect, customs: Customs, server: &str) -> Talk {
         let language = match dialect {
-            Dialect::Proxymap { .. } => Language::Proxymap(proxymap::Client::new(generation)),
+            Dialect::Proxymap { .. } => Language::Proxymap(proxymap::Client::new(customs.proxymap)),
             Dialect::Socketmap { .. } => Language::Socketmap,
             Dialect::Tcp => Language::Tcp { name: server.to_owned() },
         };
-        Talk { language, unread: Vec::new() }
+        Talk { language, customs, unread: Vec::new() }
     }
 
     /// Whether the server has to introduce itself before anything can be asked.
@@ -79,28 +100,28 @@ impl Talk {
         matches!(&self.language, Language::Proxymap(client) if client.awaits_greeting())
     }
 
-    /// Asks for a key: what is to be sent is added to `out`. Returns the answer if there is
-    /// nothing to ask, because no server could have such a key.
-    pub fn ask(
-        &mut self,
-        dialect: &Dialect,
-        key: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), RemoteAnswer> {
+    /// Asks for a key of a table, which is called `table` in main.cf: what is to be sent is
+    /// added to `out`. If there is nothing to ask, because no server could have such a key, it
+    /// is answered.
+    pub fn ask(&mut self, dialect: &Dialect, table: &str, key: &[u8], out: &mut Vec<u8>) -> Asked {
+        let spec = table;
         match (&mut self.language, dialect) {
             (Language::Proxymap(client), Dialect::Proxymap { table, flags, implied }) => {
                 client.ask(table, *flags, *implied, key, out)
             }
             (Language::Socketmap, Dialect::Socketmap { map }) => {
+                if self.customs.socketmap_query.is_some_and(|limit| key.len() > limit) {
+                    return Asked::NotAtAll(Some(socketmap::too_large(spec, key)));
+                }
                 out.extend(socketmap::request(map, key));
-                Ok(())
+                Asked::Sent
             }
             (Language::Tcp { .. }, Dialect::Tcp) => {
                 out.extend(tcp_table::request(key));
-                Ok(())
+                Asked::Sent
             }
             // A connection serves tables of one server, which has one language.
-            _ => Err(RemoteAnswer::Failed),
+            _ => Asked::NotAtAll(None),
         }
     }
 
@@ -110,7 +131,9 @@ impl Talk {
         self.unread.extend_from_slice(bytes);
         match &mut self.language {
             Language::Proxymap(client) => client.received(&mut self.unread, out),
-            Language::Socketmap => socketmap::received(&mut self.unread, table),
+            Language::Socketmap => {
+                socketmap::received(&mut self.unread, table, self.customs.socketmap_reply)
+            }
             Language::Tcp { name } => tcp_table::received(&mut self.unread, name),
         }
     }

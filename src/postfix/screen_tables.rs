@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::access_list::AccessList;
 use super::address_list::AddressList;
 use super::command_list::{CommandList, Letters};
+use super::lists::Vintage;
 use super::map_list::MapList;
 use super::match_list::Membership;
 use super::message::Message;
@@ -51,6 +52,8 @@ pub struct ScreenTableSettings {
     pub smtputf8: bool,
     /// main.cf: `daemon_table_open_error_is_fatal`.
     pub table_errors_are_fatal: bool,
+    /// As which Postfix reads lists and names tables.
+    pub vintage: Vintage,
 }
 
 /// Why a DNS blocklist gets no name.
@@ -104,7 +107,7 @@ impl ScreenTables {
         files: &dyn FileSource,
         messages: &mut Vec<Message>,
     ) -> Result<ScreenTables, String> {
-        let mut tables = Tables::new(settings.table_errors_are_fatal);
+        let mut tables = Tables::new(settings.table_errors_are_fatal).of(settings.vintage);
         // Under the access list's name, as it is part of that.
         let mynetworks = Mynetworks::parse(
             ACCESS_LIST,

@@ -26,11 +26,12 @@ use crate::daemon::{
     WorkerSettings,
 };
 use crate::dns::resolv_conf::server_list;
+use crate::postfix::lists::Vintage;
 use crate::postfix::maillog::{self, Config as LogConfig, Destination, Utf8Filter};
 use crate::postfix::master::{Environment, FLOW_FDS, Options, STATUS_FD, Transport};
 use crate::postfix::message::{Level, Message};
 use crate::postfix::mynetworks::{self, NetworkSettings};
-use crate::postfix::remote::Generation;
+use crate::postfix::remote::{Customs, Generation};
 use crate::postfix::screen_tables::{NoName, ScreenTableSettings, ScreenTables};
 use crate::privileges::Owner;
 use crate::process;
@@ -347,6 +348,7 @@ fn open_tables(settings: &Settings, sources: &Sources) -> Result<ScreenTables, S
         forbidden_commands: engine.forbidden_commands.clone(),
         smtputf8: settings.smtputf8,
         table_errors_are_fatal: settings.table_open_error_is_fatal,
+        vintage: vintage(settings),
     };
     let (tables, messages) = match ScreenTables::open(&wanted, &Outside::new(sources)) {
         Ok((tables, messages)) => (Some(tables), messages),
@@ -356,13 +358,32 @@ fn open_tables(settings: &Settings, sources: &Sources) -> Result<ScreenTables, S
     tables.ok_or_else(|| StartError::Text("cannot open tables".into()))
 }
 
+/// How lists are read and tables named. A version that cannot be told is taken for an older
+/// one, as most are.
+fn vintage(settings: &Settings) -> Vintage {
+    let is_at_least =
+        |minor| settings.mail_version.is_some_and(|version| version.is_at_least(3, minor));
+    match (is_at_least(11), is_at_least(8)) {
+        (true, _) => Vintage::Since311,
+        (false, true) => Vintage::Since38,
+        (false, false) => Vintage::UpTo37,
+    }
+}
+
 /// How Postfix's own servers of tables are asked. A version that cannot be told is taken for
 /// an older one, as most are.
 fn table_servers(settings: &Settings) -> TableServerSettings {
-    let since_311 = settings.mail_version.is_some_and(|version| version.is_at_least(3, 11));
+    let is_at_least =
+        |minor| settings.mail_version.is_some_and(|version| version.is_at_least(3, minor));
+    let (query, reply) = settings.socketmap_limits;
     TableServerSettings {
         proxymap: Path::new("private").join(&settings.services.proxymap),
-        generation: if since_311 { Generation::Since311 } else { Generation::UpTo310 },
+        customs: Customs {
+            proxymap: if is_at_least(11) { Generation::Since311 } else { Generation::UpTo310 },
+            socketmap_query: is_at_least(10).then_some(query),
+            // Before 3.10 this is what the default is since.
+            socketmap_reply: reply,
+        },
     }
 }
 

@@ -10,7 +10,7 @@
 //! server said last; with other flags it may panic. Neither side says of which kind it is:
 //! that goes by the version of Postfix.
 
-use super::{Progress, Then, failed, found};
+use super::{Asked, Progress, Then, failed, found};
 use crate::postfix::attr::{self, AttrError, AttrWriter, Scan};
 use crate::postfix::table::RemoteAnswer;
 
@@ -103,17 +103,17 @@ impl Client {
         implied: bool,
         key: &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<(), RemoteAnswer> {
+    ) -> Asked {
         // NUL is what separates attributes; no table of Postfix has such a key.
         if key.contains(&0) {
-            return Err(RemoteAnswer::NotFound);
+            return Asked::NotAtAll(None);
         }
         let question = Question { table: table.to_owned(), flags, implied, key: key.into() };
         match &mut self.state {
             State::Greeting(waiting) => *waiting = Some(question),
             State::Ready | State::Opening(_) | State::LookingUp(_) => self.say(question, out),
         }
-        Ok(())
+        Asked::Sent
     }
 
     /// Says what has to be said next about a question.

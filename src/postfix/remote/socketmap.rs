@@ -3,12 +3,11 @@
 use super::{Progress, Then, failed, found, quoted};
 use crate::postfix::table::RemoteAnswer;
 
-/// How long an answer may be, bytes; Postfix's limit (main.cf: `socketmap_max_reply_size`,
-/// where that exists).
-const REPLY_LIMIT: usize = 100_000;
+/// How many digits a length may have.
+const MOST_DIGITS: usize = 9;
 
-/// The digits of the limit.
-const MOST_DIGITS: usize = 6;
+/// How much of a key a warning quotes.
+const KEY_SHOWN: usize = 100;
 
 /// How much of a reason a warning quotes.
 const QUOTE_LIMIT: usize = 200;
@@ -20,6 +19,12 @@ pub(super) fn request(map: &str, key: &[u8]) -> Vec<u8> {
     request
 }
 
+/// The warning about a key that is longer than main.cf allows.
+pub(super) fn too_large(table: &str, key: &[u8]) -> String {
+    let key = String::from_utf8_lossy(key.get(..KEY_SHOWN).unwrap_or(key));
+    format!("table {table} query too large: '{key}', returning 'not found'")
+}
+
 /// A netstring at the start of what has come.
 enum Netstring<'a> {
     Incomplete,
@@ -28,8 +33,9 @@ enum Netstring<'a> {
     Wrong(&'static str),
 }
 
-pub(super) fn received(unread: &mut Vec<u8>, table: &str) -> Progress {
-    let (progress, used) = match netstring(unread) {
+/// `limit` is the length that an answer may have, bytes.
+pub(super) fn received(unread: &mut Vec<u8>, table: &str, limit: usize) -> Progress {
+    let (progress, used) = match netstring(unread, limit) {
         Netstring::Incomplete => return Progress::Waits,
         Netstring::Wrong(why) => {
             return failed(format!("table {table} lookup error: {why}"), Then::Close);
@@ -40,7 +46,7 @@ pub(super) fn received(unread: &mut Vec<u8>, table: &str) -> Progress {
     progress
 }
 
-fn netstring(unread: &[u8]) -> Netstring<'_> {
+fn netstring(unread: &[u8], limit: usize) -> Netstring<'_> {
     let Some(colon) = unread.iter().position(|byte| *byte == b':') else {
         let digits = unread.iter().all(u8::is_ascii_digit) && unread.len() <= MOST_DIGITS;
         return if digits { Netstring::Incomplete } else { Netstring::Wrong("input format error") };
@@ -52,7 +58,7 @@ fn netstring(unread: &[u8]) -> Netstring<'_> {
     let Some(length) = length.and_then(|text| text.parse::<usize>().ok()) else {
         return Netstring::Wrong("input format error");
     };
-    if length > REPLY_LIMIT {
+    if length > limit {
         return Netstring::Wrong("input exceeds size limit");
     }
     match (rest.get(1..1 + length), rest.get(1 + length)) {

@@ -1,6 +1,10 @@
 use super::*;
 use crate::postfix::table::{OpenOptions, RemoteTable};
 
+fn customs(proxymap: Generation) -> Customs {
+    Customs { proxymap, socketmap_query: Some(200), socketmap_reply: 100_000 }
+}
+
 fn proxied(name: &str) -> Dialect {
     RemoteTable::proxy(name, OpenOptions::FOLDED).unwrap().dialect
 }
@@ -38,10 +42,10 @@ const GREETING: &[u8] = b"protocol\0proxymap_protocol\0\0";
 /// A connection over which a key has been asked for.
 fn asked_proxymap(generation: Generation, table: &str) -> (Talk, Vec<u8>) {
     let dialect = proxied(table);
-    let mut talk = Talk::new(&dialect, generation, "private/proxymap");
+    let mut talk = Talk::new(&dialect, customs(generation), "private/proxymap");
     let mut out = Vec::new();
     assert!(talk.awaits_greeting());
-    talk.ask(&dialect, b"192.0.2.1", &mut out).unwrap();
+    assert_eq!(talk.ask(&dialect, "t:x", b"192.0.2.1", &mut out), Asked::Sent);
     assert_eq!(out, b"", "nothing before the greeting");
     assert_eq!(talk.received(GREETING, table, &mut out), Progress::Waits);
     assert!(!talk.awaits_greeting());
@@ -96,7 +100,7 @@ fn proxymap_since_3_11_opens_first_and_echoes_the_flags() {
     let progress = talk.received(b"status\x000\0flags\x0024\0value\0a b\0\0", "", &mut out);
     assert_eq!(progress, found_text("a b"));
     out.clear();
-    talk.ask(&dialect, b"k", &mut out).unwrap();
+    assert_eq!(talk.ask(&dialect, "t:x", b"k", &mut out), Asked::Sent);
     assert_eq!(out, lookup("24", "k").as_bytes());
     let (refused, _) = asked_proxymap(Generation::Since311, "hash:/x");
     let mut refused = refused;
@@ -115,7 +119,8 @@ fn proxymap_of_another_generation_or_none_at_all() {
     let (mut talk, mut out) = (old(), Vec::new());
     let reply = b"status\x003\0flags\x000\0value\0\0\0";
     assert_eq!(talk.received(reply, "", &mut out), misunderstood(text));
-    let mut other = Talk::new(&proxied("hash:/x"), Generation::UpTo310, "private/proxymap");
+    let mut other =
+        Talk::new(&proxied("hash:/x"), customs(Generation::UpTo310), "private/proxymap");
     let text = "unexpected attribute tlsproxy_protocol from private/proxymap (expecting: \
                 proxymap_protocol)";
     let greeting = b"protocol\0tlsproxy_protocol\0\0";
@@ -128,24 +133,26 @@ fn proxymap_of_another_generation_or_none_at_all() {
 #[test]
 fn a_refused_table_that_main_cf_does_not_call_a_proxy() {
     let dialect = RemoteTable::implied("mysql:/x", OpenOptions::EXACT).dialect;
-    let mut talk = Talk::new(&dialect, Generation::UpTo310, "private/proxymap");
+    let mut talk = Talk::new(&dialect, customs(Generation::UpTo310), "private/proxymap");
     let mut out = Vec::new();
-    talk.ask(&dialect, b"k", &mut out).unwrap();
+    assert_eq!(talk.ask(&dialect, "t:x", b"k", &mut out), Asked::Sent);
     talk.received(GREETING, "", &mut out);
     let text = "proxymap service is not configured for table \"mysql:/x\"; this type of table is \
                 only to be had there: list proxy:mysql:/x in main.cf:proxy_read_maps";
     let progress = talk.received(b"status\x004\0value\0\0\0", "", &mut out);
     assert_eq!(progress, warning(text, Then::NextQuestion));
-    assert_eq!(talk.ask(&dialect, b"a\0b", &mut out), Err(RemoteAnswer::NotFound));
+    assert_eq!(talk.ask(&dialect, "t:x", b"a\0b", &mut out), Asked::NotAtAll(None));
 }
 
 #[test]
 fn socketmap_replies() {
     let dialect = Dialect::Socketmap { map: "m".to_owned() };
-    let make = || Talk::new(&dialect, Generation::UpTo310, "inet:h:9");
+    let make = || Talk::new(&dialect, customs(Generation::UpTo310), "inet:h:9");
     let mut out = Vec::new();
-    make().ask(&dialect, b"a b", &mut out).unwrap();
+    assert_eq!(make().ask(&dialect, "t:x", b"a b", &mut out), Asked::Sent);
     assert_eq!(out, b"5:m a b,");
+    let text = format!("table t:x query too large: '{}', returning 'not found'", "k".repeat(100));
+    assert_eq!(make().ask(&dialect, "t:x", &[b'k'; 201], &mut out), Asked::NotAtAll(Some(text)));
     let trouble = |what: &str, then| warning(&format!("t:x socketmap server {what}"), then);
     for (reply, expected) in [
         (&b"5:OK ab,"[..], found_text("ab")),
@@ -164,7 +171,7 @@ fn socketmap_replies() {
         (b":,", "input format error"),
         (b"+1:x,", "input format error"),
         (b"2:OKx", "input format error"),
-        (b"1234567", "input format error"),
+        (b"1234567890", "input format error"),
         (b"100001:", "input exceeds size limit"),
     ] {
         let text = format!("table t:x lookup error: {why}");
@@ -175,9 +182,9 @@ fn socketmap_replies() {
 
 #[test]
 fn tcp_table_replies() {
-    let make = || Talk::new(&Dialect::Tcp, Generation::UpTo310, "h:9");
+    let make = || Talk::new(&Dialect::Tcp, customs(Generation::UpTo310), "h:9");
     let mut out = Vec::new();
-    make().ask(&Dialect::Tcp, b"a% \xe4~", &mut out).unwrap();
+    assert_eq!(make().ask(&Dialect::Tcp, "t:x", b"a% \xe4~", &mut out), Asked::Sent);
     assert_eq!(out, b"get a%25%20%E4~\n");
     let over = |why: &str| warning(&format!("read TCP map reply from h:9: {why}"), Then::Close);
     for (reply, expected) in [

@@ -7,7 +7,7 @@ use super::remote::{Known, RemoteTable};
 use super::source::{FileSource, error_text};
 use super::view::TableView;
 use super::{CidrTable, InlineTable, OpenOptions, RegexpTable, Table, TextHash};
-use crate::postfix::lists::{inside_braces, split_list};
+use crate::postfix::lists::{Vintage, inside_braces, split_list};
 use crate::postfix::message::{Level, Message};
 
 /// How deep pipemap and unionmap tables may be nested.
@@ -35,6 +35,7 @@ pub struct Tables {
     entries: Vec<Entry>,
     /// main.cf: `daemon_table_open_error_is_fatal`.
     errors_are_fatal: bool,
+    vintage: Vintage,
 }
 
 #[derive(Debug)]
@@ -122,7 +123,17 @@ impl<T: std::error::Error> From<T> for Refusal {
 impl Tables {
     /// No tables yet. `errors_are_fatal`: main.cf `daemon_table_open_error_is_fatal`.
     pub fn new(errors_are_fatal: bool) -> Tables {
-        Tables { entries: Vec::new(), errors_are_fatal }
+        Tables { entries: Vec::new(), errors_are_fatal, vintage: Vintage::default() }
+    }
+
+    /// The same, as this Postfix has them.
+    pub fn of(self, vintage: Vintage) -> Tables {
+        Tables { vintage, ..self }
+    }
+
+    /// As which Postfix has them.
+    pub fn vintage(&self) -> Vintage {
+        self.vintage
     }
 
     /// Opens a table, or finds it open already. What is wrong with it is added to

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::registry::Content;
 use super::remote::{Known, RemoteAnswer, RemoteQuestion};
 use super::{Answer, Table, TableId, Tables};
+use crate::postfix::lists::Vintage;
 use crate::postfix::message::Message;
 
 /// The tables, with what tables elsewhere have said so far to whoever asks.
@@ -17,6 +18,11 @@ pub struct TableView<'a> {
 impl<'a> TableView<'a> {
     pub(super) fn new(tables: &'a Tables, known: &'a Known) -> TableView<'a> {
         TableView { tables, known }
+    }
+
+    /// As which Postfix has them.
+    pub fn vintage(self) -> Vintage {
+        self.tables.vintage()
     }
 
     /// The table as written, `type:name`.

@@ -1,7 +1,7 @@
 //! What servers of tables answer: pieces make no difference, nothing is kept without end, and
 //! whatever they say, a warning about it has a bounded length.
 
-use gatepost::postfix::remote::{Generation, Progress, Talk};
+use gatepost::postfix::remote::{Asked, Customs, Generation, Progress, Talk};
 use gatepost::postfix::table::Dialect;
 
 use super::take::Take;
@@ -33,10 +33,11 @@ pub fn check(data: &[u8]) {
 
 /// What the first answer was, and what was sent.
 fn hear(dialect: &Dialect, generation: Generation, pieces: &[&[u8]]) -> (Vec<u8>, Vec<Progress>) {
-    let mut talk = Talk::new(dialect, generation, "127.0.0.1:9");
+    let customs = Customs { proxymap: generation, socketmap_query: None, socketmap_reply: 100_000 };
+    let mut talk = Talk::new(dialect, customs, "127.0.0.1:9");
     let mut sent = Vec::new();
     let mut answers = Vec::new();
-    talk.ask(dialect, KEY, &mut sent).expect("any server can be asked for an address");
+    assert_eq!(talk.ask(dialect, "t:x", KEY, &mut sent), Asked::Sent);
     let mut length = 0;
     for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
         length += piece.len();
