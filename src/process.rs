@@ -1,4 +1,6 @@
-//! Signals, limits and the ways to end.
+//! Signals, limits and the ways to end; programs that are run beside.
+
+pub mod task;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal, raise};

@@ -75,6 +75,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rusqlite", &["cache"]),
     ("mio", &["event", "dns", "daemon"]),
     ("hickory_resolver", &["dns"]),
+    ("heed", &["sys"]),
 ];
 
 /// The only crates besides the standard library that the core may use: none of them does more
@@ -164,7 +165,8 @@ fn crates_stay_in_their_rooms() {
 fn unsafe_is_only_in_sys() {
     let wrong: Vec<String> = all_sources()
         .iter()
-        .filter(|source| source.name != "sys.rs" && source.says("unsafe"))
+        .filter(|source| source.name != "sys.rs" && !source.name.starts_with("sys/"))
+        .filter(|source| source.says("unsafe"))
         .map(|source| format!("{}: unsafe", source.name))
         .collect();
     assert_none(&wrong);

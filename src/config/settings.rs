@@ -115,6 +115,9 @@ pub struct Access {
     pub inet_interfaces: String,
     /// main.cf: `inet_protocols`; at least one.
     pub inet_protocols: Protocols,
+    /// main.cf: `non_bdb_migration_level` is not `disable`: a hash or btree table may be of
+    /// another type.
+    pub non_bdb_migration: bool,
 }
 
 /// main.cf: `inet_protocols`.
@@ -270,6 +273,7 @@ fn access(reader: &mut Reader<'_>, mynetworks_style: Style, inet_protocols: Prot
         mynetworks_style,
         inet_interfaces: reader.str("inet_interfaces"),
         inet_protocols,
+        non_bdb_migration: reader.str("non_bdb_migration_level") != "disable",
     }
 }
 

@@ -90,7 +90,7 @@ impl Worker {
             Output::Store(address, record) => self.sources.cache.store(address, record),
             Output::HandOff { session, client, server } => self.pass(session, client, server),
             Output::StartTls { session, client } => self.start_tls(session, client),
-            Output::AbandonTls(id) => self.abandon_tls(id),
+            Output::AbandonTls(id) => self.give_up_on_tlsproxy(id),
             Output::TlsBegins(id) => self.tls_begins(id),
             Output::Close(id) => self.close(id, now),
         }

@@ -4,10 +4,10 @@
 //! the deadlines that have come, and the sockets that may still have input, in this order.
 
 use std::collections::VecDeque;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{fmt, io};
 
 use mio::net::TcpListener;
 use nix::errno::Errno;
@@ -24,6 +24,7 @@ use crate::event::conn::Conn;
 use crate::event::reactor::{Reactor, Ready, Source};
 use crate::event::timers::Timers;
 use crate::postfix::pass::PassError;
+use crate::postfix::table::Index;
 use crate::screen::dnsbl::guard::saved::Saved;
 use crate::screen::event::{HandOffResult, Input, Now, Output};
 use crate::screen::screener::Screener;
@@ -93,15 +94,20 @@ pub struct WorkerSettings {
 pub enum Watched {
     /// Tables and lists come from it.
     Table(PathBuf),
+    /// A table is a snapshot of this database, and snapshots are what is reported.
+    Index(Index),
     /// It may say which name servers to ask; its number in [`super::NameServers`].
     NameServers(usize, PathBuf),
 }
 
-impl Watched {
-    /// The file.
-    pub fn path(&self) -> &Path {
+/// As the log calls it.
+impl fmt::Display for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Watched::Table(path) | Watched::NameServers(_, path) => path,
+            Watched::Table(path) | Watched::NameServers(_, path) => {
+                write!(f, "file {}", path.display())
+            }
+            Watched::Index(index) => write!(f, "table {index}"),
         }
     }
 }

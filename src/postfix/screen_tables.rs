@@ -13,8 +13,8 @@ use super::match_list::Membership;
 use super::message::Message;
 use super::mynetworks::Mynetworks;
 use super::table::{
-    Answer, FileSource, JailedFiles, Known, OpenOptions, RemoteQuestion, RemoteTable, TableId,
-    TableView, Tables, address_text,
+    Answer, FileSource, Index, JailedFiles, Known, OpenOptions, RemoteQuestion, RemoteTable,
+    TableId, TableView, Tables, address_text,
 };
 use crate::screen::event::{Access, Filtered};
 
@@ -65,6 +65,17 @@ pub enum NoName {
     /// Not before this has been answered.
     #[error("not known yet")]
     Asked(RemoteQuestion),
+}
+
+/// What came of a file's new text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Reloaded {
+    /// It counts, as far as it can be used; what is wrong with it.
+    Done(Vec<Message>),
+    /// A list names files or tables that this process has not read, and cannot. What it says
+    /// will count for a process that can.
+    NeedsMore,
 }
 
 /// Open lists and tables. Asking them reads no file.
@@ -215,19 +226,32 @@ impl ScreenTables {
     }
 
     /// Takes the new text of a file, wherever it is used. Text that cannot be used leaves
-    /// the old content as it was. A list may then name files that were never read; they
-    /// are among [`ScreenTables::watched`] and wait for their own `reload`.
-    pub fn reload(&mut self, path: &Path, text: &[u8]) -> Vec<Message> {
-        let mut messages = self.tables.reload(path, text);
-        messages.extend(self.mynetworks.reload(path, text, &mut self.tables, &JailedFiles));
-        messages.extend(self.allowlist_interfaces.reload(
-            path,
-            text,
-            &mut self.tables,
-            &JailedFiles,
-        ));
-        messages.extend(self.forbidden_commands.reload(path, text, &mut self.tables, &JailedFiles));
-        messages
+    /// the old content as it was.
+    pub fn reload(&mut self, path: &Path, text: &[u8]) -> Reloaded {
+        let files = JailedFiles::default();
+        let tables = &mut self.tables;
+        let known = tables.count();
+        let mut messages = tables.reload(path, text);
+        // In copies: a list that lacks half of what it names must not judge anybody.
+        let mut mynetworks = self.mynetworks.clone();
+        let mut allowlist_interfaces = self.allowlist_interfaces.clone();
+        let mut forbidden_commands = self.forbidden_commands.clone();
+        messages.extend(mynetworks.reload(path, text, tables, &files));
+        messages.extend(allowlist_interfaces.reload(path, text, tables, &files));
+        messages.extend(forbidden_commands.reload(path, text, tables, &files));
+        if files.has_missed() {
+            tables.forget_beyond(known);
+            return Reloaded::NeedsMore;
+        }
+        self.mynetworks = mynetworks;
+        self.allowlist_interfaces = allowlist_interfaces;
+        self.forbidden_commands = forbidden_commands;
+        Reloaded::Done(messages)
+    }
+
+    /// Replaces the snapshots of a database.
+    pub fn reload_index(&mut self, index: &Index, snapshot: &[u8]) {
+        self.tables.reload_index(index, snapshot);
     }
 }
 
@@ -455,7 +479,10 @@ mod tests {
         assert_eq!(keywords(&tables, "127.0.0.6").as_deref(), Some("size"));
         assert_eq!(keywords(&tables, "127.0.0.7").as_deref(), Some("vrfy"));
         assert_eq!(keywords(&tables, "192.0.2.1"), None);
-        assert_eq!(tables.reload(Path::new("/ehlo"), b"192.0.2.1 dsn\n"), []);
+        assert_eq!(
+            tables.reload(Path::new("/ehlo"), b"192.0.2.1 dsn\n"),
+            Reloaded::Done(Vec::new())
+        );
         assert_eq!(keywords(&tables, "192.0.2.1").as_deref(), Some("dsn"));
 
         let mut messages = Vec::new();
@@ -513,7 +540,8 @@ mod tests {
             |tables: &ScreenTables, domain| tables.alone().dnsbl_name(domain, &mut messages);
         assert_eq!(name(&tables, "secret.zen.test"), Ok(Some("zen.test".into())));
         assert_eq!(name(&tables, "open.test"), Ok(None));
-        tables.reload(Path::new("/names"), b"open.test x\n");
+        let done = Reloaded::Done(Vec::new());
+        assert_eq!(tables.reload(Path::new("/names"), b"open.test x\n"), done);
         assert_eq!(name(&tables, "open.test"), Ok(Some("x".into())));
         let broken = name(&open("fail:x"), "open.test").unwrap_err();
         assert_eq!(broken.to_string(), "fail:x lookup error");
@@ -545,8 +573,8 @@ mod tests {
         let warning = "postscreen_forbidden_commands: fail:y: table lookup problem";
         assert_eq!(messages, [Message::warning(warning)]);
 
-        assert_eq!(tables.reload(Path::new("/words"), b"worse\n"), []);
-        assert_eq!(tables.reload(Path::new("/filter"), b"/x/ y\n"), []);
+        assert_eq!(tables.reload(Path::new("/words"), b"worse\n"), Reloaded::Done(Vec::new()));
+        assert_eq!(tables.reload(Path::new("/filter"), b"/x/ y\n"), Reloaded::Done(Vec::new()));
         assert_eq!(tables.alone().forbidden(b"worse", &mut messages), Ok(true));
         assert_eq!(tables.alone().command_filter(b"x", &mut messages), Ok(replaced("y")));
 
@@ -602,14 +630,22 @@ mod tests {
         assert_eq!(tables.watched(), [Path::new("/a"), Path::new("/n")]);
         assert_eq!(access(&tables, "127.0.0.4"), Access::Reject);
 
-        assert_eq!(tables.reload(Path::new("/a"), b"127.0.0.4 permit\n"), []);
+        assert_eq!(
+            tables.reload(Path::new("/a"), b"127.0.0.4 permit\n"),
+            Reloaded::Done(Vec::new())
+        );
         assert_eq!(access(&tables, "127.0.0.4"), Access::Permit);
 
-        // A list that newly names a table: the table comes with its own reload.
-        let waiting = "open /b: new files are read at the next reload";
-        assert_eq!(tables.reload(Path::new("/n"), b"cidr:/b\n"), [Message::warning(waiting)]);
-        assert_eq!(tables.watched(), [Path::new("/a"), Path::new("/b"), Path::new("/n")]);
-        assert_eq!(tables.reload(Path::new("/b"), b"127.0.0.0/8 x\n"), []);
+        // A list that newly names a table, or a file, is not for this process.
+        for text in [&b"cidr:/b\n"[..], b"hash:/b", b"127.0.0.9 /c", b"cidr:/b\n"] {
+            assert_eq!(tables.reload(Path::new("/n"), text), Reloaded::NeedsMore);
+            assert_eq!(access(&tables, "127.0.0.5"), Access::Permit, "the old list counts");
+            assert_eq!(access(&tables, "127.0.0.9"), Access::Undecided);
+        }
+        // What needs no file is fine.
+        let done = Reloaded::Done(Vec::new());
+        assert_eq!(tables.reload(Path::new("/n"), b"inline:{127.0.0.9=x}\n"), done);
         assert_eq!(access(&tables, "127.0.0.9"), Access::Permit);
+        assert_eq!(access(&tables, "127.0.0.5"), Access::Undecided);
     }
 }

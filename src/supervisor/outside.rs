@@ -5,26 +5,33 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::snapshots::Snapshots;
 use crate::config::{Sources, postconf};
-use crate::postfix::table::{DiskFiles, FileSource};
+use crate::postfix::message::Message;
+use crate::postfix::table::{DiskFiles, FileSource, Index};
 
 /// The system, and the Postfix that is installed in it.
 #[derive(Debug)]
 pub(super) struct Outside<'a> {
     sources: &'a Sources,
+    snapshots: &'a Snapshots,
     /// The types of tables that Postfix knows; asked for when one is met that we do not know.
     types: OnceCell<Vec<String>>,
 }
 
-impl Outside<'_> {
-    pub(super) fn new(sources: &Sources) -> Outside<'_> {
-        Outside { sources, types: OnceCell::new() }
+impl<'a> Outside<'a> {
+    pub(super) fn new(sources: &'a Sources, snapshots: &'a Snapshots) -> Outside<'a> {
+        Outside { sources, snapshots, types: OnceCell::new() }
     }
 }
 
 impl FileSource for Outside<'_> {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         DiskFiles.read(path)
+    }
+
+    fn snapshot(&self, index: &Index, messages: &mut Vec<Message>) -> Result<Vec<u8>, String> {
+        self.snapshots.take(index, messages)
     }
 
     fn resolve(&self, host: &str, port: &str) -> Result<Vec<SocketAddr>, String> {

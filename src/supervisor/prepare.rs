@@ -10,9 +10,12 @@ use nix::unistd::{Group, chdir, setsid};
 use syslog::Facility;
 use thiserror::Error;
 
+use super::changes::{Changes, Item};
 use super::outside::Outside;
+use super::snapshots::Snapshots;
 use super::tls::tlsproxy;
-use super::watch::{self, Watch};
+use super::upgrade::Upgrade;
+use super::watch::{self, Subject, Watch};
 use super::{CacheDuty, State, Supervisor, WorkerProcess};
 use crate::cache::CacheOptions;
 use crate::cache::location::{self, Place};
@@ -76,7 +79,8 @@ pub fn prepare(
 ) -> Result<Supervisor, StartError> {
     process::ignore_signals().map_err(system("signal"))?;
     let Descriptors { status, listeners } = descriptors?;
-    let (Loaded { settings, mut policy, messages }, sources) = load(options, environment)?;
+    let (loaded, sources, version) = load(options, environment)?;
+    let Loaded { settings, mut policy, messages } = loaded;
     open_log(&settings, options, environment);
     log_all(&messages)?;
     let tlsproxy = tlsproxy(&sources, options, &settings, &policy);
@@ -87,12 +91,15 @@ pub fn prepare(
         StartError::Text(format!("chdir({}): {}", queue.display(), errno_text(errno)))
     })?;
 
-    let tables = open_tables(&settings, &sources)?;
+    let snapshots = Snapshots::new(&settings);
+    let tables = open_tables(&settings, &Outside::new(&sources, &snapshots))?;
     name_lists(&mut policy, &tables)?;
     let jail = options.chroot.then(|| settings.directories.queue.clone());
     let name_servers =
         (!policy.dnsbl.lists.is_empty()).then(|| name_servers(&settings, jail.as_deref()));
     let watched = watched(&tables, name_servers.as_ref());
+    let upgrade = Upgrade::new(sources, version);
+    let changes = changes(&tables, &watched, snapshots, upgrade);
     let place = locate_cache(&settings, &owner)?;
     check_descriptor_limit(&policy);
     // Else a `postfix stop`, which signals master's process group, would cut off clients that
@@ -114,7 +121,7 @@ pub fn prepare(
         told_master: false,
         signals,
         workers: Vec::new(),
-        watch: Watch::new(watched.iter().map(Watched::path), SystemTime::now()),
+        changes,
         cache: match &place {
             Place::None | Place::Memory => None,
             Place::File(location) => Some(CacheDuty {
@@ -207,14 +214,18 @@ pub fn adopt(options: &Options) -> Result<Descriptors, StartError> {
     Ok(Descriptors { status, listeners })
 }
 
-/// Reads main.cf and gatepost.cf.
-fn load(options: &Options, environment: &Environment) -> Result<(Loaded, Sources), StartError> {
+/// Reads main.cf and gatepost.cf, and finds out the version of Postfix.
+fn load(
+    options: &Options,
+    environment: &Environment,
+) -> Result<(Loaded, Sources, Option<String>), StartError> {
     let config_directory =
         environment.config_directory.clone().unwrap_or_else(|| "/etc/postfix".into());
     let host_name = nix::unistd::gethostname().map_err(system("gethostname"))?;
-    let attempt = || -> Result<(Loaded, Sources), config::Fatal> {
+    let attempt = || -> Result<(Loaded, Sources, Option<String>), config::Fatal> {
         let sources = Sources::read(&config_directory, &options.overrides)?;
         let (build_defaults, trouble) = build_defaults::obtain(&sources, &memory(&sources));
+        let version = build_defaults.get("mail_version").map(str::to_owned);
         let request = Request {
             service_name: options.service.clone(),
             process_name: PROCESS_NAME.into(),
@@ -224,7 +235,7 @@ fn load(options: &Options, environment: &Environment) -> Result<(Loaded, Sources
         };
         let mut loaded = config::load(&sources, &request)?;
         loaded.messages.splice(0..0, trouble);
-        Ok((loaded, sources))
+        Ok((loaded, sources, version))
     };
     attempt().map_err(|fatal| {
         let reason = fatal.reason().to_owned();
@@ -305,7 +316,7 @@ fn find_owner(settings: &Settings) -> Result<Owner, StartError> {
 }
 
 /// Reads the lists and tables, as root.
-fn open_tables(settings: &Settings, sources: &Sources) -> Result<ScreenTables, StartError> {
+fn open_tables(settings: &Settings, files: &Outside<'_>) -> Result<ScreenTables, StartError> {
     let (access, engine) = (&settings.access, &settings.engine);
     let computed = |style| {
         let interfaces = mynetworks::interface_addresses()
@@ -350,7 +361,7 @@ fn open_tables(settings: &Settings, sources: &Sources) -> Result<ScreenTables, S
         table_errors_are_fatal: settings.table_open_error_is_fatal,
         vintage: vintage(settings),
     };
-    let (tables, messages) = match ScreenTables::open(&wanted, &Outside::new(sources)) {
+    let (tables, messages) = match ScreenTables::open(&wanted, files) {
         Ok((tables, messages)) => (Some(tables), messages),
         Err(messages) => (None, messages),
     };
@@ -420,10 +431,35 @@ fn name_servers(settings: &Settings, jail: Option<&Path>) -> NameServers {
 
 /// Everything that may change under way, in the order of its numbers.
 fn watched(tables: &ScreenTables, name_servers: Option<&NameServers>) -> Vec<Watched> {
-    let tables = tables.watched().into_iter().map(Watched::Table);
+    let files = tables.watched().into_iter().map(Watched::Table);
+    let databases = tables.tables().indexes().into_iter().map(Watched::Index);
     let paths = name_servers.map(NameServers::paths).unwrap_or_default();
     let names = paths.into_iter().enumerate();
-    tables.chain(names.map(|(number, path)| Watched::NameServers(number, path))).collect()
+    let names = names.map(|(number, path)| Watched::NameServers(number, path));
+    files.chain(databases).chain(names).collect()
+}
+
+/// The same as the supervisor sees it, with what only the supervisor has to know.
+fn changes(
+    tables: &ScreenTables,
+    watched: &[Watched],
+    snapshots: Snapshots,
+    upgrade: Upgrade,
+) -> Changes {
+    let (mut items, mut subjects) = (Vec::new(), Vec::new());
+    for watched in watched {
+        subjects.push(match watched {
+            Watched::Table(path) | Watched::NameServers(_, path) => Subject::Content(path.clone()),
+            Watched::Index(index) => Subject::Change(snapshots.files(index)),
+        });
+        items.push(Item::ForWorkers(watched.clone()));
+    }
+    for (table, path) in tables.tables().held_files() {
+        subjects.push(Subject::Identity(path));
+        items.push(Item::Held(table));
+    }
+    let watch = Watch::new(subjects.into_iter(), SystemTime::now());
+    Changes::new(items, watch, snapshots, upgrade)
 }
 
 /// Decides where the cache is.

@@ -2,11 +2,12 @@
 //!
 //! All of a table's content is in memory: after the process has jailed itself, a lookup
 //! opens nothing. [`Tables`] owns every table of the process and replaces the content of
-//! text tables in place when their files change. Tables in other programs are asked by
-//! whoever owns the loop; a [`TableView`] has what they have said so far.
+//! tables in place when their files change. Tables in other programs are asked by whoever
+//! owns the loop; a [`TableView`] has what they have said so far.
 
 mod cidr;
 mod constant;
+mod indexed;
 mod inline;
 mod network;
 mod range_index;
@@ -22,11 +23,13 @@ mod view;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::path::Path;
 
 use super::message::Message;
 
 pub use cidr::CidrTable;
 pub use constant::{FailTable, RandomTable, StaticTable, Surrogate};
+pub use indexed::{Index, IndexKind, IndexedTable};
 pub use inline::InlineTable;
 pub use network::{Network, NetworkError, address_text};
 pub use regexp::RegexpTable;
@@ -57,6 +60,12 @@ pub trait Table: fmt::Debug {
     /// Looks a key up. What the administrator should know is added to `warnings`, before
     /// anything the caller has to say about the answer.
     fn lookup(&self, key: &[u8], warnings: &mut Vec<Message>) -> Answer<'_>;
+
+    /// A file that the table holds open and reads at each lookup. When another file takes its
+    /// place, a jailed process cannot follow, and a successor has to.
+    fn held_file(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// How a parameter wants its tables opened.

@@ -6,7 +6,10 @@ use super::constant::{FailTable, RandomTable, StaticTable, Surrogate};
 use super::remote::{Known, RemoteTable};
 use super::source::{FileSource, error_text};
 use super::view::TableView;
-use super::{CidrTable, InlineTable, OpenOptions, RegexpTable, Table, TextHash};
+use super::{
+    CidrTable, Index, IndexKind, IndexedTable, InlineTable, OpenOptions, RegexpTable, Table,
+    TextHash,
+};
 use crate::postfix::lists::{Vintage, inside_braces, split_list};
 use crate::postfix::message::{Level, Message};
 
@@ -45,7 +48,27 @@ struct Entry {
     options: OpenOptions,
     /// The text file behind it.
     file: Option<(PathBuf, Format)>,
+    /// The database behind it.
+    index: Option<Index>,
     content: Content,
+}
+
+impl Entry {
+    /// Takes new content, if it is any.
+    fn take_in(&mut self, content: Result<Content, String>, messages: &mut Vec<Message>) {
+        match content {
+            Ok(content) => self.content = content,
+            // Only warnings, as thirteen errors would end the process.
+            Err(reason) if matches!(self.content, Content::Unusable(_)) => {
+                self.content = Content::Unusable(Surrogate::new(&self.spec, &reason));
+                messages.push(Message::warning(reason));
+            }
+            Err(reason) => {
+                let spec = &self.spec;
+                messages.push(Message::warning(format!("{reason}; {spec} stays as it was")));
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -195,6 +218,40 @@ impl Tables {
         paths
     }
 
+    /// How many tables there are.
+    pub fn count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Forgets the tables that were opened when there were so many, and since: nobody may
+    /// have kept their ids.
+    pub fn forget_beyond(&mut self, count: usize) {
+        self.entries.truncate(count);
+    }
+
+    /// The databases that tables are, or should have been, snapshots of, each once.
+    pub fn indexes(&self) -> Vec<Index> {
+        let mut indexes = Vec::new();
+        for index in self.entries.iter().filter_map(|entry| entry.index.as_ref()) {
+            if !indexes.contains(index) {
+                indexes.push(index.clone());
+            }
+        }
+        indexes
+    }
+
+    /// The tables that hold a file open, as written, and the files.
+    pub fn held_files(&self) -> Vec<(String, PathBuf)> {
+        let held = self.entries.iter().filter_map(|entry| match &entry.content {
+            Content::Table(table) => Some((entry.spec.clone(), table.held_file()?.to_owned())),
+            Content::Unusable(_)
+            | Content::Remote(_)
+            | Content::Pipe(_)
+            | Content::Union(_) => None,
+        });
+        held.collect()
+    }
+
     /// Replaces what came from this file. If the new text makes no table, the old content
     /// stays; if there was none, lookups fail with the new reason.
     pub fn reload(&mut self, path: &Path, text: &[u8]) -> Vec<Message> {
@@ -206,24 +263,22 @@ impl Tables {
                 continue;
             };
             let mut parsing = Vec::new();
-            match format.parse(&file.to_string_lossy(), text, entry.options, &mut parsing) {
-                Ok(content) => entry.content = content,
-                // Only warnings, as thirteen errors would end the process.
-                Err(reason) if matches!(entry.content, Content::Unusable(_)) => {
-                    entry.content = Content::Unusable(Surrogate::new(&entry.spec, &reason));
-                    parsing.push(Message::warning(reason));
-                }
-                Err(reason) => {
-                    let spec = &entry.spec;
-                    parsing.push(Message::warning(format!("{reason}; {spec} stays as it was")));
-                }
-            }
+            let parsed = format.parse(&file.to_string_lossy(), text, entry.options, &mut parsing);
+            entry.take_in(parsed, &mut parsing);
             if parsing != said {
                 messages.extend_from_slice(&parsing);
                 said = parsing;
             }
         }
         messages
+    }
+
+    /// Replaces the snapshots of this database.
+    pub fn reload_index(&mut self, index: &Index, snapshot: &[u8]) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.index.as_ref() == Some(index)) {
+            let content = IndexedTable::parse(index.clone(), snapshot.to_vec(), entry.options);
+            entry.content = table(content);
+        }
     }
 
     fn open_nested(
@@ -246,9 +301,11 @@ impl Tables {
             "texthash" => Some((PathBuf::from(name), Format::TextHash)),
             _ => None,
         };
-        let content = match &file {
-            Some((path, format)) => read(path, name, *format, request, messages),
-            None => self.make(kind, name, request, messages),
+        let index = IndexKind::named(kind).map(|kind| Index { kind, name: name.into() });
+        let content = match (&file, &index) {
+            (Some((path, format)), _) => read(path, name, *format, request, messages),
+            (None, Some(index)) => snapshot(index, request, messages),
+            (None, None) => self.make(kind, name, request, messages),
         };
         let content = match content {
             Ok(content) => content,
@@ -261,7 +318,8 @@ impl Tables {
                 Content::Unusable(Surrogate::new(spec, &reason))
             }
         };
-        self.entries.push(Entry { spec: spec.into(), options: request.options, file, content });
+        let options = request.options;
+        self.entries.push(Entry { spec: spec.into(), options, file, index, content });
         Ok(TableId(self.entries.len() - 1))
     }
 
@@ -341,6 +399,16 @@ fn read(
         .read(path)
         .map_err(|error| Refusal::Unusable(format.open_error(name, &error_text(&error))))?;
     format.parse(name, &text, request.options, messages).map_err(Refusal::Unusable)
+}
+
+/// Makes a table from a database.
+fn snapshot(
+    index: &Index,
+    request: &Request<'_>,
+    messages: &mut Vec<Message>,
+) -> Result<Content, Refusal> {
+    let text = request.files.snapshot(index, messages).map_err(Refusal::Unusable)?;
+    Ok(table(IndexedTable::parse(index.clone(), text, request.options)))
 }
 
 impl TableError {

@@ -1,8 +1,12 @@
 //! Where table files are read from.
 
+use std::cell::Cell;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::{fs, io};
+
+use super::Index;
+use crate::postfix::message::Message;
 
 /// Reads the files that tables and lists are made of.
 pub trait FileSource {
@@ -12,6 +16,17 @@ pub trait FileSource {
     ///
     /// Those of the operating system.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// All that is in a database, for [`super::IndexedTable`]. Warnings are added to
+    /// `messages`. Without a way to read databases, it is as with a Postfix that was built
+    /// without this type.
+    ///
+    /// # Errors
+    ///
+    /// The reason, in Postfix's words.
+    fn snapshot(&self, index: &Index, _messages: &mut Vec<Message>) -> Result<Vec<u8>, String> {
+        Err(format!("unsupported dictionary type: {}", index.kind.name()))
+    }
 
     /// Where a host's port is. May take as long as the C library's resolver does.
     ///
@@ -55,13 +70,30 @@ pub fn resolve(host: &str, port: &str) -> Result<Vec<SocketAddr>, String> {
 }
 
 /// No files at all: the jailed process, which learns of changed files only by being told
-/// their new content.
-#[derive(Clone, Copy, Debug)]
-pub struct JailedFiles;
+/// their new content. It knows when it would have needed one: then somebody else has to go on.
+#[derive(Clone, Default, Debug)]
+pub struct JailedFiles {
+    missed: Cell<bool>,
+}
+
+impl JailedFiles {
+    /// Whether a file was asked for.
+    pub fn has_missed(&self) -> bool {
+        self.missed.get()
+    }
+}
+
+const NOT_FROM_HERE: &str = "new files are read at the next reload";
 
 impl FileSource for JailedFiles {
     fn read(&self, _path: &Path) -> io::Result<Vec<u8>> {
-        Err(io::Error::other("new files are read at the next reload"))
+        self.missed.set(true);
+        Err(io::Error::other(NOT_FROM_HERE))
+    }
+
+    fn snapshot(&self, index: &Index, _messages: &mut Vec<Message>) -> Result<Vec<u8>, String> {
+        self.missed.set(true);
+        Err(format!("open database {}: {NOT_FROM_HERE}", index.file().display()))
     }
 }
 
@@ -86,7 +118,10 @@ mod tests {
         let error = DiskFiles.read(Path::new("/no/such/file")).unwrap_err();
         assert_eq!(error_text(&error), "No such file or directory");
         assert_eq!(error_text(&io::Error::from_raw_os_error(13)), "Permission denied");
-        let error = JailedFiles.read(Path::new("/etc/passwd")).unwrap_err();
+        let jailed = JailedFiles::default();
+        assert!(!jailed.has_missed());
+        let error = jailed.read(Path::new("/etc/passwd")).unwrap_err();
         assert_eq!(error_text(&error), "new files are read at the next reload");
+        assert!(jailed.has_missed());
     }
 }
