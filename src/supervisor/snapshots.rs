@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::config::settings::Settings;
 use crate::postfix::message::Message;
-use crate::postfix::table::{Index, IndexKind, error_text};
+use crate::postfix::table::{Index, IndexKind, IndexedTable, error_text};
 use crate::process::task::{End, Outcome, Task, postmap_dump};
 use crate::sys::lmdb;
 
@@ -141,17 +141,13 @@ pub fn dump_lmdb(index: &Index, output: impl Write, mut complaints: impl Write) 
     }
     let mut skipped = 0_u64;
     let read = lmdb::for_each(&file, |key, value| {
-        let (key, value) = (without_nul(key), without_nul(value));
-        // No entry of postmap(1)'s has line ends, or a TAB in its key.
-        let parts = [(key, &b"\t\n"[..]), (value, b"\n")];
-        if parts.iter().any(|(text, not)| text.iter().any(|byte| not.contains(byte))) {
-            skipped += 1;
-            return Ok(());
+        match IndexedTable::line(without_nul(key), without_nul(value)) {
+            Some(line) => output.write_all(&line),
+            None => {
+                skipped += 1;
+                Ok(())
+            }
         }
-        output.write_all(key)?;
-        output.write_all(b"\t")?;
-        output.write_all(value)?;
-        output.write_all(b"\n")
     });
     if let Err(error) = read {
         let reason = match error {
@@ -164,7 +160,7 @@ pub fn dump_lmdb(index: &Index, output: impl Write, mut complaints: impl Write) 
     if skipped > 0 {
         writeln!(
             complaints,
-            "warning: database {}: ignoring {skipped} entries with a line end, or a TAB in the key",
+            "warning: database {}: ignoring {skipped} entries with line ends, or TABs in their keys",
             file.display()
         )?;
     }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use super::regexp::without_broken;
 use super::{Answer, OpenOptions, Table};
 use crate::postfix::message::Message;
 
@@ -121,6 +122,14 @@ impl IndexedTable {
         IndexedTable { index, options, text, entries }
     }
 
+    /// An entry as a line of a snapshot; `None` if it would not be read as what it is. No
+    /// entry that postmap(1) makes of a text is like that.
+    pub fn line(key: &[u8], value: &[u8]) -> Option<Vec<u8>> {
+        let line = [key, b"\t", value].concat();
+        let readable = key_length(&line) == key.len() && !line.contains(&b'\n');
+        readable.then(|| [&line[..], b"\n"].concat())
+    }
+
     /// How many keys it has.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -142,17 +151,20 @@ impl Table for IndexedTable {
     fn lookup(&self, key: &[u8], warnings: &mut Vec<Message>) -> Answer<'_> {
         let asked = self.options.asked(key);
         let Some(value) = self.find(asked.as_bytes()) else { return Answer::NotFound };
-        match String::from_utf8_lossy(value) {
-            Cow::Owned(shown) if self.options.utf8_values => {
-                warnings.push(Message::warning(format!(
-                    "{}: key \"{asked}\": non-UTF-8 value \"{shown}\": malformed UTF-8 or invalid \
-                     codepoint",
-                    self.index.warned_of()
-                )));
-                Answer::Failed
+        let Ok(text) = std::str::from_utf8(value) else {
+            let shown = without_broken(value);
+            if !self.options.utf8_values {
+                // As it will be logged, if it is.
+                return Answer::Found(Cow::Owned(shown));
             }
-            value => Answer::Found(value),
-        }
+            warnings.push(Message::warning(format!(
+                "{}: key \"{asked}\": non-UTF-8 value \"{shown}\": malformed UTF-8 or invalid \
+                 codepoint",
+                self.index.warned_of()
+            )));
+            return Answer::Failed;
+        };
+        Answer::Found(Cow::Borrowed(text))
     }
 }
 
@@ -235,6 +247,17 @@ mod tests {
     }
 
     #[test]
+    fn entries_as_lines() {
+        let line = IndexedTable::line;
+        assert_eq!(line(b"key", b"a\tb").unwrap(), b"key\ta\tb\n");
+        assert_eq!(line(b"\"a\tb\"", b"x").unwrap(), b"\"a\tb\"\tx\n");
+        assert_eq!(line(b"", b"").unwrap(), b"\t\n");
+        for (key, value) in [("a\tb", "x"), ("\"a", "\"\tb"), ("a\n", "x"), ("a", "x\ny")] {
+            assert_eq!(line(key.as_bytes(), value.as_bytes()), None, "{key:?} {value:?}");
+        }
+    }
+
+    #[test]
     fn values_that_are_not_utf_8() {
         let bytes = b"key\tcaf\xe9\nK\xe9y\tv\n";
         for (spec, name) in [("hash:/x", "hash:/x.db"), ("lmdb:/x", "lmdb:/x")] {
@@ -242,14 +265,14 @@ mod tests {
             let mut warnings = Vec::new();
             assert_eq!(table.lookup(b"Key", &mut warnings), Answer::Failed);
             let text = format!(
-                "{name}: key \"key\": non-UTF-8 value \"caf\u{fffd}\": malformed UTF-8 or invalid \
+                "{name}: key \"key\": non-UTF-8 value \"caf?\": malformed UTF-8 or invalid \
                  codepoint"
             );
             assert_eq!(warnings, [Message::warning(text)]);
             assert_eq!(table.lookup(b"K\xe9y", &mut Vec::new()), Answer::NotFound);
         }
         let filter = table(bytes, OpenOptions::COMMANDS);
-        assert_eq!(find(&filter, "key").as_deref(), Some("caf\u{fffd}"));
+        assert_eq!(find(&filter, "key").as_deref(), Some("caf?"));
     }
 
     #[test]

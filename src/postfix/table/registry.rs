@@ -244,10 +244,9 @@ impl Tables {
     pub fn held_files(&self) -> Vec<(String, PathBuf)> {
         let held = self.entries.iter().filter_map(|entry| match &entry.content {
             Content::Table(table) => Some((entry.spec.clone(), table.held_file()?.to_owned())),
-            Content::Unusable(_)
-            | Content::Remote(_)
-            | Content::Pipe(_)
-            | Content::Union(_) => None,
+            Content::Unusable(_) | Content::Remote(_) | Content::Pipe(_) | Content::Union(_) => {
+                None
+            }
         });
         held.collect()
     }

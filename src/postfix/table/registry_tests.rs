@@ -212,3 +212,90 @@ fn tables_elsewhere_are_asked_and_their_answers_remembered() {
     assert_eq!(tables.remote(pipe), None);
     assert!(tables.remote(proxied).is_some());
 }
+
+/// Databases whose content is made of their names, or missing.
+struct Databases;
+
+impl FileSource for Databases {
+    fn read(&self, _path: &Path) -> std::io::Result<Vec<u8>> {
+        Err(std::io::Error::from_raw_os_error(2))
+    }
+
+    fn snapshot(&self, index: &Index, messages: &mut Vec<Message>) -> Result<Vec<u8>, String> {
+        if index.name == "/missing" {
+            return Err("open database /missing.db: No such file or directory".into());
+        }
+        messages.push(Message::warning("old"));
+        Ok(format!("key\tof {index}\n").into_bytes())
+    }
+}
+
+#[test]
+fn databases_are_snapshots() {
+    let mut tables = Tables::new(false);
+    let mut messages = Vec::new();
+    let mut open =
+        |spec: &str, options| tables.open(spec, options, &Databases, &mut messages).unwrap();
+    let hash = open("hash:/x", OpenOptions::FOLDED);
+    let exact = open("hash:/x", OpenOptions::EXACT);
+    let lmdb = open("pipemap:{inline:{a=key} lmdb:/x}", OpenOptions::FOLDED);
+    let missing = open("btree:/missing", OpenOptions::FOLDED);
+    let reason = "open database /missing.db: No such file or directory";
+    let old = Message::warning("old");
+    assert_eq!(messages, [old.clone(), old.clone(), old, Message::error(reason)]);
+    assert_eq!(query(&tables, hash, "KEY").0, "=of hash:/x");
+    assert_eq!(query(&tables, exact, "KEY").0, "none");
+    assert_eq!(query(&tables, lmdb, "a").0, "=of lmdb:/x");
+    let unavailable = format!("btree:/missing is unavailable. {reason}");
+    assert_eq!(query(&tables, missing, "key"), ("failed".into(), vec![unavailable]));
+
+    let names: Vec<String> = tables.indexes().iter().map(Index::to_string).collect();
+    assert_eq!(names, ["hash:/x", "lmdb:/x", "btree:/missing"]);
+    assert_eq!(tables.watched(), Vec::<PathBuf>::new());
+    let reload = |tables: &mut Tables, number: usize, text: &str| {
+        let index = tables.indexes()[number].clone();
+        tables.reload_index(&index, text.as_bytes());
+    };
+    reload(&mut tables, 0, "KEY\tnew\n");
+    reload(&mut tables, 2, "key\tthere\n");
+    assert_eq!(query(&tables, hash, "KEY").0, "none");
+    assert_eq!(query(&tables, exact, "KEY").0, "=new");
+    assert_eq!(query(&tables, lmdb, "a").0, "=of lmdb:/x", "not touched");
+    assert_eq!(query(&tables, missing, "key").0, "=there");
+}
+
+#[test]
+fn tables_that_are_too_many_are_forgotten() {
+    let (mut tables, id, _) = open("inline:{a=b}", &Files::new([]));
+    let count = tables.count();
+    let mut messages = Vec::new();
+    let options = OpenOptions::FOLDED;
+    tables.open("cidr:/x", options, &Databases, &mut messages).unwrap();
+    tables.forget_beyond(count);
+    assert_eq!(tables.watched(), Vec::<PathBuf>::new());
+    tables.open("cidr:/x", options, &Databases, &mut messages).unwrap();
+    assert_eq!(messages.len(), 2, "opened once more");
+    assert_eq!(query(&tables, id, "a").0, "=b");
+}
+
+/// A table that holds a file open.
+#[derive(Debug)]
+struct Holding(PathBuf);
+
+impl Table for Holding {
+    fn lookup(&self, _key: &[u8], _warnings: &mut Vec<Message>) -> Answer<'_> {
+        Answer::NotFound
+    }
+
+    fn held_file(&self) -> Option<&Path> {
+        Some(&self.0)
+    }
+}
+
+#[test]
+fn held_files_are_known() {
+    let (mut tables, _, _) = open("static:x", &Files::new([]));
+    assert_eq!(tables.held_files(), []);
+    tables.entries[0].content = table(Holding("/db".into()));
+    assert_eq!(tables.held_files(), [("static:x".to_owned(), PathBuf::from("/db"))]);
+}
