@@ -27,6 +27,7 @@ mod smtpd;
 mod tlsproxy;
 
 mod cache;
+mod databases;
 mod drain;
 mod elsewhere;
 mod handoff;

@@ -28,6 +28,7 @@ mod regexp;
 mod resolv_conf;
 mod smtp_line;
 mod smtp_session;
+mod snapshot;
 mod table_servers;
 mod tables;
 mod take;
@@ -42,7 +43,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const ALL: [Target; 21] = [
+pub const ALL: [Target; 22] = [
     Target { name: "address_list", check: address_list::check },
     Target { name: "attr", check: attr::check },
     Target { name: "cache_record", check: cache_record::check },
@@ -60,6 +61,7 @@ pub const ALL: [Target; 21] = [
     Target { name: "resolv_conf", check: resolv_conf::check },
     Target { name: "smtp_line", check: smtp_line::check },
     Target { name: "smtp_session", check: smtp_session::check },
+    Target { name: "snapshot", check: snapshot::check },
     Target { name: "table_servers", check: table_servers::check },
     Target { name: "tables", check: tables::check },
     Target { name: "texthash", check: texthash::check },
