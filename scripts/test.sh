@@ -108,7 +108,7 @@ selftest() {
 
 [ $# -gt 0 ] || set -- lint unit man conformance selftest
 find_cargo
-things=("${BUILD_THINGS[@]}" postconf=postfix)
+things=("${BUILD_THINGS[@]}" postconf=postfix /usr/lib/postfix/postfix-lmdb.so=postfix-lmdb)
 for part; do
     case $part in
         lint | unit) ;;

@@ -3,8 +3,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+
+use nix::fcntl::OFlag;
 
 use crate::config::settings::Settings;
 use crate::postfix::message::Message;
@@ -64,7 +67,8 @@ impl Snapshots {
         let file = files.iter().find(|file| file.exists()).cloned();
         let file = file.unwrap_or_else(|| index.file());
         // postmap(1) would say the same, and sleep for a second after that.
-        File::open(&file).map_err(|error| open_error(&file, &error_text(&error)))?;
+        let opened = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&file);
+        opened.map_err(|error| open_error(&file, &error_text(&error)))?;
         match index.kind {
             IndexKind::Hash | IndexKind::Btree => {
                 let (commands, config) = (&self.command_directory, &self.config_directory);
