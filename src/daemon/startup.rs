@@ -119,6 +119,8 @@ fn begin(start: Start) -> Result<Worker, StartError> {
     enter(&start.owner, start.unprivileged, start.jail.as_deref())?;
 
     let reactor = Reactor::new().map_err(system("epoll_create"))?;
+    let registry = reactor.share().map_err(system("epoll"))?;
+    let table_servers = TableServers::new(registry, start.table_servers);
     let heartbeat = Arc::new(Heartbeat::new());
     let waker = reactor.waker().map_err(system("eventfd"))?;
     let watchdog =
@@ -149,14 +151,13 @@ fn begin(start: Start) -> Result<Worker, StartError> {
         .map(|names| ListLookups::new(&start.policy.dnsbl, names, &reactor, now().mono))
         .transpose()
         .map_err(system("epoll"))?;
-    let reactor_share = reactor.share().map_err(system("epoll"))?;
     Worker::new(Parts {
         reactor,
         lists,
         saved_lists,
         listeners: listeners.into_iter().map(TcpListener::from_std).collect(),
         screener: Screener::new(start.policy),
-        table_servers: TableServers::new(reactor_share, start.table_servers),
+        table_servers,
         sources: Sources { tables: start.tables, inquiries: Inquiries::default(), cache },
         settings: start.settings,
         supervisor: start.supervisor,

@@ -69,6 +69,8 @@ pub struct TableServers {
     connections: Slots<Connection>,
     timers: Timers<Timer>,
     answers: VecDeque<(RemoteQuestion, RemoteAnswer)>,
+    /// proxymap(8) may be of another version than it was at the start.
+    misunderstood: bool,
 }
 
 /// A server.
@@ -136,6 +138,7 @@ impl TableServers {
             connections: Slots::default(),
             timers: Timers::default(),
             answers: VecDeque::new(),
+            misunderstood: false,
         }
     }
 
@@ -357,6 +360,7 @@ impl TableServers {
                 if let Some(warning) = warning {
                     self.warn(number, Message::warning(warning), now);
                 }
+                self.misunderstood |= then == Then::Misunderstood;
                 (RemoteAnswer::Failed, then == Then::NextQuestion)
             }
         };
@@ -540,6 +544,9 @@ impl Worker {
             }
         }
         self.send_questions(now);
+        if std::mem::take(&mut self.table_servers.misunderstood) {
+            self.misunderstood();
+        }
     }
 
     fn send_questions(&mut self, now: Now) {

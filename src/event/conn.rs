@@ -11,9 +11,10 @@ use super::stream::Stream;
 use crate::screen::event::Watch;
 use crate::screen::session::SessionId;
 
-/// How much output may wait for a client that does not read, bytes. More than the longest
-/// dialogue of the built-in engine needs, but for long reject footers.
-pub const OUTPUT_LIMIT: usize = 16 * 1024;
+/// How much output may wait for a client that does not read, bytes. More than one buffer of
+/// EHLO commands gives rise to, whatever main.cf: `postscreen_command_count_limit` allows; within
+/// its default, a client gets a tenth of it at most.
+pub const OUTPUT_LIMIT: usize = 256 * 1024;
 
 /// How much is thrown away of what a client still sends after our last word, bytes.
 const DISCARD_LIMIT: usize = 64 * 1024;
