@@ -115,7 +115,8 @@ for part; do
         man) things+=(mandoc=mandoc) ;;
         conformance | selftest)
             things+=(python3=python3 ip=iproute2 unshare=util-linux mount=mount openssl=openssl
-                sqlite3=sqlite3 pgrep=procps ps=procps rbldnsd=rbldnsd)
+                sqlite3=sqlite3 pgrep=procps ps=procps rbldnsd=rbldnsd
+                haproxy=haproxy)
             ;;
         *) die "no such part: $part" ;;
     esac

@@ -63,6 +63,7 @@ const FORMAT_MODULES: &[&str] = &[
     "postfix::match_list",
     "postfix::mynetworks",
     "postfix::logical_lines",
+    "postfix::proxy_lists",
     "postfix::screen_tables",
     "postfix::table",
 ];

@@ -25,7 +25,7 @@ use gatepost::postfix::table::DiskFiles;
 use gatepost::screen::dnsbl::answer::{Answer, Question};
 use gatepost::screen::event::{
     Access, Cached, Filtered, HandOffResult, Input, Lookup, Lookups, Now, Output, PEEK_LIMIT,
-    TlsNews, Watch,
+    Spoken, TlsNews, Trust, Watch,
 };
 use gatepost::screen::logline::{Level, LogLine, Message};
 use gatepost::screen::policy::{DetailLog, Policy, Wording};
@@ -132,6 +132,14 @@ impl Lookups for Tables {
         messages: &mut Vec<Message>,
     ) -> Lookup<bool> {
         Lookup::Known(self.commands.alone().forbidden(word, messages).unwrap())
+    }
+
+    fn proxy_spoken(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Spoken {
+        Spoken::Yes
+    }
+
+    fn proxy_trusted(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Trust {
+        Trust::Anybody
     }
 }
 
@@ -338,6 +346,7 @@ impl Service {
                 }
                 Output::HandOff { session, .. } => handed_off.push(session),
                 Output::StartTls { session, .. } => starting.push(session),
+                Output::Consume(..) => panic!("nobody comes through a proxy here"),
                 Output::AbandonTls(_) => {}
                 Output::TlsBegins(id) => {
                     let name = self.peers.get(id).unwrap().name;

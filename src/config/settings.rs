@@ -52,6 +52,8 @@ pub struct Settings {
     pub dnsbl: Dnsbl,
     /// The built-in SMTP engine.
     pub engine: Engine,
+    /// main.cf: `postscreen_upstream_proxy_protocol` is `haproxy`.
+    pub upstream_proxy: bool,
     /// gatepost.cf.
     pub own: OwnSettings,
 }
@@ -201,6 +203,7 @@ pub(super) struct Checked {
     pub dnsbl_sites: Vec<Site>,
     pub tls_level: TlsLevel,
     pub address_format: AddressFormat,
+    pub upstream_proxy: bool,
     pub own: OwnSettings,
 }
 
@@ -258,6 +261,7 @@ impl Settings {
                 reply_map: reader.optional("postscreen_dnsbl_reply_map"),
             },
             engine: engine(reader, checked.tls_level, checked.address_format),
+            upstream_proxy: checked.upstream_proxy,
             own: checked.own,
         }
     }

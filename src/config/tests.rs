@@ -199,10 +199,6 @@ fn single_failures() {
             "postscreen_greet_action =",
             vec!["fatal: bad string length 0 < 1: postscreen_greet_action = "],
         ),
-        (
-            "postscreen_upstream_proxy_protocol = haproxy",
-            vec!["fatal: postscreen_upstream_proxy_protocol = haproxy is not supported yet"],
-        ),
         ("myhostname =", vec!["fatal: bad string length 0 < 1: myhostname = "]),
         (
             "mydomain = bad..x",
@@ -390,4 +386,29 @@ fn gatepost_cf() {
     let bad = run("", Some("workers = 65\ncache_file = x\nworkers = $("), "3.7.11").unwrap();
     assert_eq!(bad.settings.own, OwnSettings::default());
     assert_eq!(bad.messages.len(), 3);
+}
+
+#[test]
+fn lists_of_proxies_that_cannot_be_told_trust_nobody() {
+    use crate::postfix::proxy_lists::ListText;
+    let networks = |own: &str| {
+        let loaded =
+            run("postscreen_upstream_proxy_protocol = haproxy", Some(own), "3.7.11").unwrap();
+        assert!(loaded.policy.upstream_proxy.is_some());
+        loaded.settings.own.proxy_lists.networks
+    };
+    let text = |text: &str| ListText::Text(text.to_owned());
+    assert_eq!(networks("workers = 1"), ListText::Unset);
+    assert_eq!(networks("upstream_proxy_networks ="), ListText::Unset);
+    assert_eq!(networks("upstream_proxy_networks = 10.0.0.1, ::1"), text("10.0.0.1, ::1"));
+    for mistake in [
+        "upstream_proxy_networks = $nothing",
+        "upstream_proxy_networks = ${nothing",
+        "upstream_proxy_networks 10.0.0.1",
+        "upstream_proxy_network = 10.0.0.1",
+        "upstream_proxies_networks = 10.0.0.1",
+    ] {
+        assert_eq!(networks(mistake), ListText::Unusable, "{mistake}");
+    }
+    assert_eq!(networks("upstream_proxy_network = x\nupstream_proxy_networks = ::1"), text("::1"));
 }

@@ -71,6 +71,12 @@ impl Worker {
                     Err(_) => self.results.push_back(Outcome::Closed(id)),
                 }
             }
+            Output::Consume(id, count) => {
+                let Some(conn) = self.conns.get_mut(id) else { return };
+                if conn.consume(count).is_err() {
+                    self.results.push_back(Outcome::Closed(id));
+                }
+            }
             Output::SetDeadline(id, at) => self.timers.set(Timer::Session(id), at),
             Output::AskList(question) => {
                 if let Some(lists) = &mut self.lists {

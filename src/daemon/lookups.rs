@@ -6,7 +6,7 @@ use super::inquiries::{Asker, Inquired, Inquiries};
 use crate::cache::Cache;
 use crate::postfix::screen_tables::{NoName, ScreenTables, ScreenView};
 use crate::postfix::table::RemoteQuestion;
-use crate::screen::event::{Access, Cached, Filtered, Lookup, Lookups};
+use crate::screen::event::{Access, Cached, Filtered, Lookup, Lookups, Spoken, Trust};
 use crate::screen::logline::Message;
 use crate::screen::screener::Screener;
 use crate::screen::session::SessionId;
@@ -133,6 +133,14 @@ impl Lookups for Sources {
         messages: &mut Vec<Message>,
     ) -> Lookup<bool> {
         self.look_up(asker, messages, |tables, messages| tables.forbidden(word, messages))
+    }
+
+    fn proxy_spoken(&mut self, server: IpAddr, messages: &mut Vec<Message>) -> Spoken {
+        self.tables.proxy_spoken(server, messages)
+    }
+
+    fn proxy_trusted(&mut self, proxy: IpAddr, messages: &mut Vec<Message>) -> Trust {
+        self.tables.proxy_trusted(proxy, messages)
     }
 
     fn local_time(&mut self, time: UnixTime) -> String {

@@ -94,6 +94,8 @@ pub struct Ready {
     pub source: Source,
     /// There is input, an end of file, or an error to be had by reading.
     pub readable: bool,
+    /// No more input comes than is there.
+    pub ended: bool,
     /// There is room for output, or an error to be had by writing.
     pub writable: bool,
 }
@@ -176,6 +178,7 @@ impl Reactor {
             Some(Ready {
                 source: Source::from_token(event.token())?,
                 readable: event.is_readable() || event.is_read_closed() || event.is_error(),
+                ended: event.is_read_closed() || event.is_error(),
                 writable: event.is_writable() || event.is_write_closed() || event.is_error(),
             })
         }));

@@ -12,11 +12,12 @@ use super::map_list::MapList;
 use super::match_list::Membership;
 use super::message::Message;
 use super::mynetworks::Mynetworks;
+use super::proxy_lists::{ProxyListSettings, ProxyLists};
 use super::table::{
     Answer, FileSource, Index, JailedFiles, Known, OpenOptions, RemoteQuestion, RemoteTable,
     TableId, TableView, Tables, address_text,
 };
-use crate::screen::event::{Access, Filtered};
+use crate::screen::event::{Access, Filtered, Spoken, Trust};
 
 /// The names that messages use.
 const ACCESS_LIST: &str = "postscreen_access_list";
@@ -50,6 +51,8 @@ pub struct ScreenTableSettings {
     pub forbidden_commands: String,
     /// main.cf: `smtputf8_enable`: what clients say is UTF-8.
     pub smtputf8: bool,
+    /// gatepost.cf's lists for the PROXY protocol; only of interest if main.cf has that on.
+    pub proxy_lists: ProxyListSettings,
     /// main.cf: `daemon_table_open_error_is_fatal`.
     pub table_errors_are_fatal: bool,
     /// As which Postfix reads lists and names tables.
@@ -90,6 +93,7 @@ pub struct ScreenTables {
     dnsbl_reply_map: Option<TableId>,
     command_filter: Option<TableId>,
     forbidden_commands: CommandList,
+    proxy_lists: ProxyLists,
 }
 
 impl ScreenTables {
@@ -169,6 +173,7 @@ impl ScreenTables {
             .map(|table| tables.open(table, OpenOptions::COMMANDS, files, messages))
             .transpose()
             .map_err(|error| error.to_string())?;
+        let proxy_lists = ProxyLists::open(&settings.proxy_lists, &mut tables, files, messages);
         Ok(ScreenTables {
             tables,
             access,
@@ -179,6 +184,7 @@ impl ScreenTables {
             dnsbl_reply_map,
             command_filter,
             forbidden_commands,
+            proxy_lists,
         })
     }
 
@@ -195,6 +201,23 @@ impl ScreenTables {
     /// The same, for somebody who has asked nobody yet.
     pub fn alone(&self) -> ScreenView<'_> {
         self.with(&[])
+    }
+
+    /// Whether the PROXY protocol is spoken at this address of ours. Trouble is added to
+    /// `messages`.
+    pub fn proxy_spoken(&self, server: IpAddr, messages: &mut Vec<Message>) -> Spoken {
+        self.proxy_lists.spoken(self.tables.alone(), server, messages)
+    }
+
+    /// Whether a proxy may say whom it speaks for. Trouble is added to `messages`.
+    pub fn proxy_trusted(&self, proxy: IpAddr, messages: &mut Vec<Message>) -> Trust {
+        self.proxy_lists.trusted(self.tables.alone(), proxy, messages)
+    }
+
+    /// Whether everybody who connects to this address of ours can claim to be anybody, if
+    /// main.cf has the PROXY protocol on.
+    pub fn believes_everybody(&self, server: IpAddr) -> bool {
+        self.proxy_lists.believes_everybody(self.tables.alone(), server)
     }
 
     /// The tables, for the parameters that look things up in one table or a few.
@@ -217,6 +240,7 @@ impl ScreenTables {
             .into_iter()
             .chain(self.allowlist_interfaces.watched())
             .chain(self.forbidden_commands.watched())
+            .chain(self.proxy_lists.watched())
         {
             if !paths.contains(&path) {
                 paths.push(path);
@@ -236,9 +260,11 @@ impl ScreenTables {
         let mut mynetworks = self.mynetworks.clone();
         let mut allowlist_interfaces = self.allowlist_interfaces.clone();
         let mut forbidden_commands = self.forbidden_commands.clone();
+        let mut proxy_lists = self.proxy_lists.clone();
         messages.extend(mynetworks.reload(path, text, tables, &files));
         messages.extend(allowlist_interfaces.reload(path, text, tables, &files));
         messages.extend(forbidden_commands.reload(path, text, tables, &files));
+        messages.extend(proxy_lists.reload(path, text, tables, &files));
         if files.has_missed() {
             tables.forget_beyond(known);
             return Reloaded::NeedsMore;
@@ -246,6 +272,7 @@ impl ScreenTables {
         self.mynetworks = mynetworks;
         self.allowlist_interfaces = allowlist_interfaces;
         self.forbidden_commands = forbidden_commands;
+        self.proxy_lists = proxy_lists;
         Reloaded::Done(messages)
     }
 

@@ -15,7 +15,7 @@ use super::logline::{LogLine, Message};
 use super::reply::Reply;
 use super::session::SessionId;
 use super::test_set::{CacheRecord, UnixTime};
-pub use super::verdict::Access;
+pub use super::verdict::{Access, Spoken, Trust};
 
 /// The time of one turn of the loop. Timers use `mono`, cache stamps use `wall`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,7 +47,8 @@ pub enum Input<'a> {
         /// strerror(3)'s text.
         reason: &'a str,
     },
-    /// Input is waiting in the socket of a session under [`Watch::Peek`]; it stays there.
+    /// Input is waiting in the socket of a session under [`Watch::Peek`]; it stays there, unless
+    /// [`Output::Consume`] says otherwise.
     Peeked {
         /// The session.
         session: SessionId,
@@ -184,6 +185,8 @@ pub enum Output {
     },
     /// Look for input in this way from now on. Input that has already arrived counts.
     Watch(SessionId, Watch),
+    /// Take so many of the bytes last reported by [`Input::Peeked`] out of the socket.
+    Consume(SessionId, usize),
     /// Report [`Input::Deadline`] then; replaces the session's earlier deadline.
     SetDeadline(SessionId, Instant),
     /// Ask a DNS blocklist; the answer is an [`Input::ListAnswer`].
@@ -229,6 +232,7 @@ impl Output {
             Output::Send(session, _)
             | Output::SendText { session, .. }
             | Output::Watch(session, _)
+            | Output::Consume(session, _)
             | Output::HandOff { session, .. }
             | Output::StartTls { session, .. }
             | Output::AbandonTls(session)
@@ -343,4 +347,12 @@ pub trait Lookups {
         word: &[u8],
         messages: &mut Vec<Message>,
     ) -> Lookup<bool>;
+
+    /// gatepost.cf: `upstream_proxy_interfaces`: is the PROXY protocol spoken at this address
+    /// of ours? Only asked if main.cf has it on.
+    fn proxy_spoken(&mut self, server: IpAddr, messages: &mut Vec<Message>) -> Spoken;
+
+    /// gatepost.cf: `upstream_proxy_networks`: is this a proxy that may say whom it speaks for?
+    /// Only asked where the PROXY protocol is, or may be, spoken.
+    fn proxy_trusted(&mut self, proxy: IpAddr, messages: &mut Vec<Message>) -> Trust;
 }

@@ -6,6 +6,7 @@
 mod dnsbl;
 mod form;
 mod lists;
+mod proxy;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use super::verdict::{TLS_FAILURES, TLS_PAUSE, TlsNotice};
 use form::End;
 pub use form::{Elapsed, Escaped, Shown};
 pub use lists::{ListLine, Missing, Verdicts};
+pub use proxy::ProxyLine;
 
 /// How serious a message is, in Postfix's steps.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -204,6 +206,8 @@ pub enum LogLine {
         /// Which of them.
         notice: TlsNotice,
     },
+    /// Something is wrong with a proxy.
+    Proxy(ProxyLine),
     /// Something that a look-up had to say.
     Message(Message),
 }
@@ -245,6 +249,66 @@ impl LogLine {
         matches!(self, LogLine::List(line) if line.is_dnsblog())
     }
 
+    /// Whose session it is about.
+    pub fn client(&self) -> Option<SocketAddr> {
+        match self {
+            LogLine::Connect { client, .. }
+            | LogLine::Allowlisted(client, _)
+            | LogLine::Denylisted(client, _)
+            | LogLine::AllowlistVeto(client, _)
+            | LogLine::OldWordsByDefault(client)
+            | LogLine::PassNew(client)
+            | LogLine::PassOld(client)
+            | LogLine::Pregreet { client, .. }
+            | LogLine::DnsblRank(client, _)
+            | LogLine::Hangup { client, .. }
+            | LogLine::CommandTimeLimit(client, _)
+            | LogLine::CommandLengthLimit(client, _)
+            | LogLine::CommandCountLimit(client, _)
+            | LogLine::Offence(client, _)
+            | LogLine::Discarding(client, ..)
+            | LogLine::Replaced { client, .. }
+            | LogLine::RejectRcpt { client, .. }
+            | LogLine::NoValidRcpt(client, _)
+            | LogLine::TooManyConnections(client)
+            | LogLine::ServerPortsBusy(client)
+            | LogLine::ScreeningPortsBusy(client)
+            | LogLine::Disconnect(client) => Some(*client),
+            LogLine::List(line) => line.client(),
+            LogLine::FilterFailed { .. }
+            | LogLine::EnteringStress(_)
+            | LogLine::LeavingStress(_)
+            | LogLine::Unidentified { .. }
+            | LogLine::CannotConnect { .. }
+            | LogLine::CannotPass { .. }
+            | LogLine::HandOffTimeout { .. }
+            | LogLine::Dnsbl(_)
+            | LogLine::TlsTrouble { .. }
+            | LogLine::TlsNotice { .. }
+            | LogLine::Proxy(_)
+            | LogLine::Message(_) => None,
+        }
+    }
+
+    /// Whether a health check gives rise to it: nobody was turned down, and nobody has tried to
+    /// send mail.
+    pub fn is_routine(&self) -> bool {
+        matches!(
+            self,
+            LogLine::Connect { .. }
+                | LogLine::Allowlisted(..)
+                | LogLine::AllowlistVeto(..)
+                | LogLine::OldWordsByDefault(_)
+                | LogLine::PassNew(_)
+                | LogLine::PassOld(_)
+                | LogLine::Pregreet { .. }
+                | LogLine::List(_)
+                | LogLine::Hangup { .. }
+                | LogLine::Discarding(..)
+                | LogLine::Disconnect(_)
+        )
+    }
+
     /// How serious it is.
     pub fn level(&self) -> Level {
         match self {
@@ -254,6 +318,7 @@ impl LogLine {
             | LogLine::HandOffTimeout { .. }
             | LogLine::FilterFailed { .. }
             | LogLine::TlsTrouble { .. }
+            | LogLine::Proxy(_)
             | LogLine::TlsNotice { notice: TlsNotice::Suspended, .. } => Level::Warning,
             LogLine::Dnsbl(notice) => notice.level(),
             LogLine::Message(message) => message.level,
@@ -422,6 +487,7 @@ impl fmt::Display for LogLine {
             LogLine::TlsNotice { service, notice: TlsNotice::Resumed } => {
                 write!(f, "private/{service} service works again: STARTTLS is offered")
             }
+            LogLine::Proxy(line) => line.fmt(f),
             LogLine::Message(message) => f.write_str(&message.text),
         }
     }

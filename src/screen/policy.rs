@@ -7,6 +7,7 @@ use super::dnsbl::guard;
 use super::dnsbl::lists::Lists;
 use super::dnsbl::score::TtlLimits;
 use super::footer::Footers;
+use super::proxy_protocol::Families;
 use super::smtp::discard::{Discarded, Vocabulary};
 use super::smtp::keyword::Keyword;
 use super::test_set::{Action, PerTest, TestSet};
@@ -54,6 +55,20 @@ pub struct Policy {
     pub smtpd_service: String,
     /// main.cf: `tlsproxy_service_name`.
     pub tlsproxy_service: String,
+    /// main.cf: `postscreen_upstream_proxy_protocol`; `None` when empty.
+    pub upstream_proxy: Option<UpstreamProxy>,
+}
+
+/// How clients come through a proxy that speaks HAProxy's PROXY protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UpstreamProxy {
+    /// main.cf: `postscreen_upstream_proxy_timeout`, for the whole header.
+    pub timeout: Duration,
+    /// main.cf: `inet_protocols`: whom a header may speak for.
+    pub families: Families,
+    /// gatepost.cf: `upstream_proxy_log_checks`: whether the log tells of the health checks of
+    /// trusted proxies.
+    pub log_checks: bool,
 }
 
 /// How DNS blocklists are judged.

@@ -1,7 +1,7 @@
 //! The screening core: which input goes to which step, and the tables that the steps share.
 //!
-//! The steps themselves are in the files named after them: `connect`, `early`, `dialogue`,
-//! `starttls`, `conclude`.
+//! The steps themselves are in the files named after them: `proxy`, `connect`, `early`,
+//! `dialogue`, `starttls`, `conclude`.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -20,6 +20,8 @@ use super::footer::{self, Recipient};
 use super::holding::{self, Holding, LateReply, Patience};
 use super::logline::{Elapsed, LogLine, Message, Stage};
 use super::policy::{Policy, Stressed};
+use super::proxy::{self, Approaching, Untold};
+use super::ration::Ration;
 use super::reply::Reply;
 use super::session::{ById, Phase, Session, SessionId};
 use super::starttls;
@@ -30,6 +32,12 @@ use super::verdict::{self, TlsHealth};
 pub struct Screener {
     pub(super) policy: Policy,
     pub(super) clients: Clients,
+    /// Connections whose proxy has not said whom it speaks for. They count for nothing.
+    pub(super) approaching: ById<Approaching>,
+    /// Sessions of which the log may not have to tell.
+    pub(super) untold: Untold,
+    /// What is left to say about strangers where only trusted proxies should come from.
+    pub(super) strangers: Option<Ration>,
     /// Sessions before and after the greeting.
     pub(super) screening: ById<Session>,
     /// Sessions that smtpd(8) has not taken yet.
@@ -119,6 +127,9 @@ impl Screener {
             guard_due: None,
             policy,
             clients: Clients::default(),
+            approaching: ById::default(),
+            untold: Untold::default(),
+            strangers: None,
             screening: ById::default(),
             handing_off: ById::default(),
             stress: false,
@@ -163,6 +174,11 @@ impl Screener {
         self.screening.len() + self.handing_off.len()
     }
 
+    /// How many connections wait for a proxy's header; they are no sessions yet.
+    pub fn approaching(&self) -> usize {
+        self.approaching.len()
+    }
+
     /// How many hand-offs are in progress.
     pub fn hand_offs(&self) -> usize {
         self.handing_off.len()
@@ -179,22 +195,26 @@ impl Screener {
         let held_from = out.len();
         let mut turn = Turn { now, lookups, out, late: Vec::new(), held_from };
         self.take(input, &mut turn);
-        let Turn { late, held_from, .. } = turn;
+        let Turn { late, held_from: from, .. } = turn;
         if !late.is_empty() || !self.holding.is_empty() {
-            self.holding.hold_back(late, held_from, out);
+            self.holding.hold_back(late, from, out);
         }
+        self.untold.sift(out, held_from);
     }
 
     fn take(&mut self, input: Input<'_>, turn: &mut Turn<'_>) {
         match input {
             Input::Connected { session, client, server } => {
-                connect::connected(self, turn, session, client, server);
+                proxy::connected(self, turn, session, client, server);
             }
             Input::Unidentified { session, call, reason } => {
                 turn.log(LogLine::Unidentified { call, reason: reason.into() });
                 // Without a footer: nobody knows whom it would be for.
                 turn.out.push(Output::Send(session, Reply::NoResources));
                 turn.out.push(Output::Close(session));
+            }
+            Input::Peeked { session, data } if self.approaching.get(session).is_some() => {
+                proxy::peeked(self, turn, session, data);
             }
             Input::Peeked { session, data } => early::peeked(self, turn, session, data),
             Input::Received { session, data } => dialogue::received(self, turn, session, data),
@@ -216,7 +236,9 @@ impl Screener {
     /// The client hung up, or what we sent could not be written. Not a failure: what was
     /// passed so far is remembered.
     fn closed(&mut self, turn: &mut Turn<'_>, id: SessionId) {
-        let Some(session) = self.screening.remove(id) else { return };
+        let Some(session) = self.screening.remove(id) else {
+            return proxy::closed(self, turn, id);
+        };
         let stage = match session.phase {
             Phase::AtTheDoor(_) | Phase::BeforeHandshake(_) => Stage::BeforeHandshake,
             Phase::AfterHandshake(_)
@@ -257,6 +279,8 @@ impl Screener {
                 Phase::StartingTls(_) => starttls::time_is_up(self, turn, id, session),
                 Phase::HandingOff(_) => conclude::hand_off_deadline(self, turn, id, session),
             }
+        } else {
+            proxy::time_is_up(self, turn, id);
         }
     }
 
@@ -274,6 +298,7 @@ impl Screener {
             }
         }
         conclude::abandon_retries(self, turn);
+        proxy::terminate(self, turn);
     }
 
     pub(super) fn elapsed(&self, now: Now, session: &Session) -> Elapsed {
@@ -309,6 +334,11 @@ impl Screener {
             }
             if self.handing_off.get(id).is_some() {
                 return Err(format!("{id:?} is in both tables"));
+            }
+        }
+        for (id, approaching) in self.approaching.iter() {
+            if self.screening.get(id).is_some() || self.handing_off.get(id).is_some() {
+                return Err(format!("{id:?} is here, and yet to come: {approaching:?}"));
             }
         }
         for (id, session) in self.handing_off.iter() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::dnsbl::guard::Mode;
 use super::dnsbl::lists::Lists;
 use super::dnsbl::score::TtlLimits;
-use super::event::{Access, Cached, Filtered, Lookup, Lookups};
+use super::event::{Access, Cached, Filtered, Lookup, Lookups, Spoken, Trust};
 use super::footer::Footers;
 use super::logline::Message;
 use super::policy::{
@@ -76,6 +76,7 @@ pub fn policy() -> Policy {
         delay_resolution: 2,
         smtpd_service: "smtpd".into(),
         tlsproxy_service: "tlsproxy".into(),
+        upstream_proxy: None,
     }
 }
 
@@ -112,6 +113,14 @@ impl Lookups for Says {
 
     fn forbidden(&mut self, _: SessionId, _: &[u8], _: &mut Vec<Message>) -> Lookup<bool> {
         Lookup::Known(false)
+    }
+
+    fn proxy_spoken(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Spoken {
+        Spoken::Yes
+    }
+
+    fn proxy_trusted(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Trust {
+        Trust::Anybody
     }
 
     fn footer(&mut self, _: SessionId, _: &str, _: &mut Vec<Message>) -> Lookup<Option<String>> {

@@ -1,5 +1,6 @@
 //! From a command line to workers that are about to serve.
 
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ use crate::postfix::maillog::{self, Config as LogConfig, Destination, Utf8Filter
 use crate::postfix::master::{Environment, FLOW_FDS, Options, STATUS_FD, Transport};
 use crate::postfix::message::{Level, Message};
 use crate::postfix::mynetworks::{self, NetworkSettings};
+use crate::postfix::proxy_lists::{NETWORKS, ProxyListSettings};
 use crate::postfix::remote::{Customs, Generation};
 use crate::postfix::screen_tables::{NoName, ScreenTableSettings, ScreenTables};
 use crate::privileges::Owner;
@@ -97,6 +99,9 @@ pub fn prepare(
     let jail = options.chroot.then(|| settings.directories.queue.clone());
     let name_servers =
         (!policy.dnsbl.lists.is_empty()).then(|| name_servers(&settings, jail.as_deref()));
+    if policy.upstream_proxy.is_some() {
+        warn_of_open_door(&tables, &listeners, settings.access.inet_protocols.ipv4);
+    }
     let watched = watched(&tables, name_servers.as_ref());
     let upgrade = Upgrade::new(sources, version);
     let changes = changes(&tables, &watched, snapshots, upgrade);
@@ -358,6 +363,11 @@ fn open_tables(settings: &Settings, files: &Outside<'_>) -> Result<ScreenTables,
         command_filter: engine.command_filter.clone().filter(|table| table.contains(':')),
         forbidden_commands: engine.forbidden_commands.clone(),
         smtputf8: settings.smtputf8,
+        proxy_lists: if settings.upstream_proxy {
+            settings.own.proxy_lists.clone()
+        } else {
+            ProxyListSettings::default()
+        },
         table_errors_are_fatal: settings.table_open_error_is_fatal,
         vintage: vintage(settings),
     };
@@ -427,6 +437,24 @@ fn name_servers(settings: &Settings, jail: Option<&Path>) -> NameServers {
         let (modified, text) = watch::read(path)?;
         Some(Content { modified, text })
     }))
+}
+
+/// Says so if the PROXY protocol is spoken to everybody, at an address that others than this
+/// machine may reach: whoever can connect can then pose as any client.
+fn warn_of_open_door(tables: &ScreenTables, listeners: &[OwnedFd], ipv4: bool) {
+    let end = |listener: &OwnedFd| TcpListener::from(listener.try_clone().ok()?).local_addr().ok();
+    let open = listeners.iter().filter_map(end).find(|end| {
+        let address = if ipv4 { end.ip().to_canonical() } else { end.ip() };
+        !address.to_canonical().is_loopback() && tables.believes_everybody(address)
+    });
+    if let Some(end) = open {
+        log::warn!(
+            "postscreen_upstream_proxy_protocol: whoever connects to [{}]:{} can claim to be any \
+             client; {NETWORKS} in gatepost.cf is for the addresses of the proxies",
+            end.ip(),
+            end.port()
+        );
+    }
 }
 
 /// Everything that may change under way, in the order of its numbers.
@@ -504,7 +532,10 @@ fn check_descriptor_limit(policy: &Policy) {
     let limits = &policy.limits;
     let each = if policy.engine.tls_level == TlsLevel::None { 1 } else { 2 };
     let screened = limits.pre_queue.saturating_mul(each);
-    let clients = screened.saturating_add(limits.post_queue.saturating_mul(2));
+    // Connections without a header count for nothing, but they need one too.
+    let approaching = policy.upstream_proxy.map_or(0, |_| limits.pre_queue);
+    let clients =
+        screened.saturating_add(limits.post_queue.saturating_mul(2)).saturating_add(approaching);
     let needed = u64::try_from(clients).unwrap_or(u64::MAX).saturating_add(OTHER_DESCRIPTORS);
     match process::raise_descriptor_limit(needed) {
         Ok(limit) if limit >= needed => {}

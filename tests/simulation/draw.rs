@@ -9,8 +9,9 @@ use gatepost::screen::dnsbl::lists::Lists;
 use gatepost::screen::dnsbl::score::TtlLimits;
 use gatepost::screen::dnsbl::site::parse_sites;
 use gatepost::screen::policy::{
-    DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, TlsLevel, Wording,
+    DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, TlsLevel, UpstreamProxy, Wording,
 };
+use gatepost::screen::proxy_protocol::Families;
 use gatepost::screen::smtp::keyword::Keyword;
 use gatepost::screen::test_set::{Action, CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
 
@@ -75,6 +76,11 @@ pub fn policy(rng: &mut Rng) -> Policy {
             Wording::Old { by_compatibility_level: true },
         ]),
         delay_resolution: u8::try_from(rng.between(0, 6)).unwrap(),
+        upstream_proxy: rng.chance(30).then(|| UpstreamProxy {
+            timeout: rng.seconds(1, 5),
+            families: Families { ipv4: true, ipv6: true },
+            log_checks: true,
+        }),
         ..stock
     }
 }

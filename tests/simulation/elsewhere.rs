@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use gatepost::screen::event::{
-    Access, Cached, Filtered, Input, Lookup, Lookups, Now, Output, Watch,
+    Access, Cached, Filtered, Input, Lookup, Lookups, Now, Output, Spoken, Trust, Watch,
 };
 use gatepost::screen::logline::{LogLine, Message};
 use gatepost::screen::policy::{Policy, TlsLevel};
@@ -123,6 +123,14 @@ impl Lookups for Tables {
 
     fn forbidden(&mut self, _: SessionId, word: &[u8], _: &mut Vec<Message>) -> Lookup<bool> {
         self.say(format!("word {word:?}"), forbidden(word), false)
+    }
+
+    fn proxy_spoken(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Spoken {
+        Spoken::No
+    }
+
+    fn proxy_trusted(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Trust {
+        Trust::Stranger
     }
 
     fn local_time(&mut self, time: UnixTime) -> String {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use gatepost::screen::event::{
-    Access, Cached, Filtered, HandOffResult, Lookup, Lookups, TlsNews, TlsTrouble,
+    Access, Cached, Filtered, HandOffResult, Lookup, Lookups, Spoken, TlsNews, TlsTrouble, Trust,
 };
 use gatepost::screen::logline::Message;
 use gatepost::screen::session::SessionId;
@@ -98,6 +98,9 @@ pub struct Outside {
     pub cache_fails: bool,
     /// Newcomers are not let in here.
     pub closed_end: Option<IpAddr>,
+    /// Where proxies speak first, and which are trusted.
+    pub spoken: Spoken,
+    pub trust: Trust,
     pub answers: Answers,
 }
 
@@ -140,6 +143,16 @@ impl Lookups for Outside {
         self.answers.questions += 1;
         self.answers.interface = Some(allowed);
         Lookup::Known(allowed)
+    }
+
+    fn proxy_spoken(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Spoken {
+        self.answers.spoken = Some(self.spoken);
+        self.spoken
+    }
+
+    fn proxy_trusted(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Trust {
+        self.answers.trust = Some(self.trust);
+        self.trust
     }
 
     fn discarded_keywords(

@@ -132,6 +132,7 @@ impl Seen {
                     seen.replies.push(*reply);
                     *whom == id
                 }
+                Output::Consume(..) => false,
                 Output::Watch(whom, watch) => {
                     seen.watch = Some(*watch);
                     *whom == id
@@ -230,7 +231,7 @@ impl Seen {
             LogLine::TlsNotice { notice, .. } => (Word::TlsNotice(*notice), client),
             LogLine::OldWordsByDefault(about) => return *about == client,
             LogLine::Message(_) => return true,
-            LogLine::Unidentified { .. } | LogLine::Dnsbl(_) => return false,
+            LogLine::Unidentified { .. } | LogLine::Dnsbl(_) | LogLine::Proxy(_) => return false,
         };
         self.words.push(word);
         about == client

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use gatepost::screen::event::{Access, Cached, Filtered, Input, Lookup, Lookups, Now, Output};
+use gatepost::screen::event::{
+    Access, Cached, Filtered, Input, Lookup, Lookups, Now, Output, Spoken, Trust,
+};
 use gatepost::screen::logline::{LogLine, Message};
 use gatepost::screen::policy::{Policy, TlsLevel};
 use gatepost::screen::screener::Screener;
@@ -68,6 +70,14 @@ impl Lookups for Newcomers {
 
     fn forbidden(&mut self, _: SessionId, word: &[u8], _: &mut Vec<Message>) -> Lookup<bool> {
         Lookup::Known(forbidden(word))
+    }
+
+    fn proxy_spoken(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Spoken {
+        Spoken::Yes
+    }
+
+    fn proxy_trusted(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Trust {
+        Trust::Anybody
     }
 }
 

@@ -35,6 +35,7 @@ mod idle;
 mod jail;
 mod lists;
 mod logging;
+mod proxy;
 mod start;
 mod starttls;
 mod tables;

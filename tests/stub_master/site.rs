@@ -89,7 +89,8 @@ impl Site {
         Site::listening(&[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()], main_cf)
     }
 
-    fn listening(addresses: &[IpAddr], main_cf: &str) -> Site {
+    /// A site that listens at these addresses.
+    pub fn listening(addresses: &[IpAddr], main_cf: &str) -> Site {
         let directory = Directory::new();
         let root = &directory.0;
         for (name, mode) in [

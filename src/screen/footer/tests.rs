@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::*;
-use crate::screen::event::{Access, Cached, Filtered, Lookup};
+use crate::screen::event::{Access, Cached, Filtered, Lookup, Spoken, Trust};
 use crate::screen::session::SessionId;
 use crate::screen::test_set::UnixTime;
 use crate::screen::testing::policy;
@@ -219,6 +219,14 @@ impl Lookups for Table {
 
     fn forbidden(&mut self, _: SessionId, _: &[u8], _: &mut Vec<Message>) -> Lookup<bool> {
         Lookup::Known(false)
+    }
+
+    fn proxy_spoken(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Spoken {
+        Spoken::Yes
+    }
+
+    fn proxy_trusted(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Trust {
+        Trust::Anybody
     }
 }
 

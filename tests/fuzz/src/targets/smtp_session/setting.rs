@@ -12,7 +12,7 @@ use gatepost::screen::dnsbl::guard::Mode;
 use gatepost::screen::dnsbl::guard::saved::Saved;
 use gatepost::screen::dnsbl::lists::Lists;
 use gatepost::screen::dnsbl::site::parse_sites;
-use gatepost::screen::event::{Access, Cached, Filtered, Lookup, Lookups};
+use gatepost::screen::event::{Access, Cached, Filtered, Lookup, Lookups, Spoken, Trust};
 use gatepost::screen::footer::{Filter, Footers};
 use gatepost::screen::logline::Message;
 use gatepost::screen::policy::{
@@ -277,6 +277,14 @@ impl Lookups for Outside {
         Lookup::Known(
             word.first().is_some_and(|byte| !byte.is_ascii_alphabetic()) || word == b"GET",
         )
+    }
+
+    fn proxy_spoken(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Spoken {
+        Spoken::Yes
+    }
+
+    fn proxy_trusted(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Trust {
+        Trust::Anybody
     }
 
     fn local_time(&mut self, _: UnixTime) -> String {

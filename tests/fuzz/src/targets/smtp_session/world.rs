@@ -386,6 +386,8 @@ impl World {
                 assert_eq!(Saved::decode(&text).as_ref(), Some(saved));
                 return;
             }
+            // Nobody comes through a proxy here.
+            Output::Consume(..) => panic!("{output:?}"),
             Output::Send(id, _)
             | Output::SendText { session: id, .. }
             | Output::Watch(id, _)
