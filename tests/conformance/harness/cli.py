@@ -18,6 +18,7 @@ from pathlib import Path
 from . import checks, instance, namespace, scenario, transcript
 
 HERE = Path(__file__).resolve().parent.parent
+JAIL = namespace.MOUNTS["spool"]
 DEFAULT_JOBS = 8            # runs mostly wait, so more than there are processors
 
 
@@ -121,7 +122,8 @@ class Harness:
         """One run in namespaces of its own; what was seen, as it was seen."""
         root = self.root / script.name.replace("/", "-") / role
         root.parent.mkdir(exist_ok=True)
-        private = instance.Instance(root, self.template, script, program, settings)
+        private = instance.Instance(root, self.template, script, program, settings,
+                                    self.options.chroot)
         limit = float(script.options.get("limit", 45))
         job = {"root": str(root), "scenario": str(script.path), "name": script.name,
                "program": str(program), "resolv_conf": private.resolv_conf,
@@ -137,6 +139,9 @@ class Harness:
             raise HarnessError(f"{role}: the run ended early: {done.stderr}") from None
         if run["error"]:
             raise HarnessError(f"{role}: {run['error']}")
+        if self.options.chroot and run["roots"] and JAIL not in run["roots"] \
+                and any("]: CONNECT from " in line for line in run["log"]):
+            raise HarnessError(f"{role}: not in its jail, but in {' '.join(run['roots'])}")
         if not self.options.keep:
             shutil.rmtree(root)
         return run
@@ -176,6 +181,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
                         help="the scenarios below DIR instead of the project's")
     parser.add_argument("--complete", action="store_true",
                         help="a scenario whose needs are not met here fails")
+    parser.add_argument("--chroot", action="store_true",
+                        help="both programs in a jail, unless a scenario says otherwise")
     parser.add_argument("--jobs", type=int, default=DEFAULT_JOBS, metavar="N")
     parser.add_argument("--keep", action="store_true",
                         help="keep the instance directories, and say where they are")
