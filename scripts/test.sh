@@ -128,7 +128,12 @@ logtools() {
 
 selftest() {
     heading 'the conformance harness itself'
-    run_harness "$ROOT/tests/conformance/selftest"
+    if ! build_release; then
+        failed=$((failed + 1))
+        say 'FAIL release build'
+        return
+    fi
+    run_harness "$ROOT/tests/conformance/selftest" --candidate "$TARGET/release/gatepost"
 }
 
 [ $# -gt 0 ] || set -- lint unit man conformance logtools selftest

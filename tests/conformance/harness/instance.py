@@ -131,7 +131,7 @@ class Instance:
     """The files of one instance, made for one scenario and one program."""
 
     def __init__(self, root: Path, template: Template, scenario: Scenario,
-                 program: Path, settings: list[str], chroot: bool):
+                 program: Path, settings: list[str], chroot: bool = False):
         self.root = root
         subprocess.run(["cp", "-a", str(template.root / "tree"), str(root)], check=True)
         if template.has_tls:
