@@ -170,6 +170,9 @@ pub fn silence(dialect: &Dialect, server: &str, table: &str, silence: Silence<'_
     })
 }
 
+/// How much of a key a warning quotes, bytes.
+const KEY_SHOWN: usize = 100;
+
 fn failed(warning: String, then: Then) -> Progress {
     Progress::Failed { warning: Some(warning), then }
 }
@@ -177,6 +180,13 @@ fn failed(warning: String, then: Then) -> Progress {
 /// What a table's value is in text. Servers that see to UTF-8 send nothing else.
 fn found(value: &[u8]) -> RemoteAnswer {
     RemoteAnswer::Found(String::from_utf8_lossy(value).into_owned())
+}
+
+/// As much of a key as a warning quotes. Clients choose keys: without the brackets, no log reader
+/// takes what stands in one for somebody's address.
+fn quoted_key(key: &[u8]) -> String {
+    let shown = key.get(..KEY_SHOWN).unwrap_or(key);
+    String::from_utf8_lossy(shown).replace(['[', ']'], "?")
 }
 
 /// As much of a server's words as a warning quotes, without what no log shows.

@@ -347,7 +347,10 @@ fn filter(
             turn.log(LogLine::Replaced { client: session.client, line, by: by_bytes });
             engine.replace(by);
         }
-        Filtered::Failed => turn.log(LogLine::FilterFailed { table: table.as_str().into(), line }),
+        Filtered::Failed => {
+            let (client, table) = (session.client, table.as_str().into());
+            turn.log(LogLine::FilterFailed { client, table, line });
+        }
     }
     Lookup::Known(())
 }

@@ -136,6 +136,8 @@ pub enum LogLine {
     },
     /// The command filter cannot tell what to do about a line.
     FilterFailed {
+        /// Whose.
+        client: SocketAddr,
         /// main.cf: `postscreen_command_filter`.
         table: Box<str>,
         /// The line, or the first [`QUOTE_LIMIT`] bytes of it.
@@ -268,6 +270,7 @@ impl LogLine {
             | LogLine::Offence(client, _)
             | LogLine::Discarding(client, ..)
             | LogLine::Replaced { client, .. }
+            | LogLine::FilterFailed { client, .. }
             | LogLine::RejectRcpt { client, .. }
             | LogLine::NoValidRcpt(client, _)
             | LogLine::TooManyConnections(client)
@@ -275,8 +278,7 @@ impl LogLine {
             | LogLine::ScreeningPortsBusy(client)
             | LogLine::Disconnect(client) => Some(*client),
             LogLine::List(line) => line.client(),
-            LogLine::FilterFailed { .. }
-            | LogLine::EnteringStress(_)
+            LogLine::EnteringStress(_)
             | LogLine::LeavingStress(_)
             | LogLine::Unidentified { .. }
             | LogLine::CannotConnect { .. }
@@ -433,8 +435,10 @@ impl fmt::Display for LogLine {
                 let (client, line, by) = (End(client), Shown(line), Shown(by));
                 write!(f, "{client}: replacing command \"{line}\" with \"{by}\"")
             }
-            LogLine::FilterFailed { table, line } => {
-                write!(f, "{table} lookup error for \"{}\"", Shown(line))
+            // Behind the client's name, so that fail2ban takes nothing that it says in a warning
+            // for what smtpd(8) says about somebody else.
+            LogLine::FilterFailed { client, table, line } => {
+                write!(f, "{}: {table} lookup error for \"{}\"", End(client), Shown(line))
             }
             LogLine::RejectRcpt { client, reply, envelope } => write!(
                 f,

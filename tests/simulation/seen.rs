@@ -215,7 +215,7 @@ impl Seen {
             }
             LogLine::Discarding(about, ..) => (Word::Discarding, *about),
             LogLine::Replaced { client: about, .. } => (Word::Replaced, *about),
-            LogLine::FilterFailed { .. } => (Word::FilterFailed, client),
+            LogLine::FilterFailed { client: about, .. } => (Word::FilterFailed, *about),
             LogLine::RejectRcpt { client: about, .. } => (Word::RejectRcpt, *about),
             LogLine::NoValidRcpt(about, _) => (Word::NoValidRcpt, *about),
             LogLine::TooManyConnections(about) => (Word::TooManyConnections, *about),

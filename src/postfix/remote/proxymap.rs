@@ -10,7 +10,7 @@
 //! server said last; with other flags it may panic. Neither side says of which kind it is:
 //! that goes by the version of Postfix.
 
-use super::{Asked, Progress, Then, failed, found};
+use super::{Asked, Progress, Then, failed, found, quoted_key};
 use crate::postfix::attr::{self, AttrError, AttrWriter, Scan};
 use crate::postfix::table::RemoteAnswer;
 
@@ -30,7 +30,7 @@ const PROTOCOL: &[u8] = b"proxymap_protocol";
 /// far below.
 const ANSWER_LIMIT: usize = 1 << 20;
 
-/// How much of a key, or of what the server calls itself, a warning quotes, bytes.
+/// How much of what the server calls itself a warning quotes, bytes.
 const QUOTE_LIMIT: usize = 100;
 
 /// One connection.
@@ -250,7 +250,7 @@ enum Step {
 /// What an answer to a question comes to.
 fn verdict(question: &Question, status: &Status, value: RemoteAnswer, call: &str) -> Progress {
     let table = &question.table;
-    let key = String::from_utf8_lossy(question.key.get(..QUOTE_LIMIT).unwrap_or(&question.key));
+    let key = quoted_key(&question.key);
     let failure =
         |why: &str| format!("proxymap {call} failed for table \"{table}\" key \"{key}\": {why}");
     match status {

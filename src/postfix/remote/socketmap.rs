@@ -1,13 +1,10 @@
 //! socketmap_table(5): netstrings with `map key` one way, and `STATUS text` the other.
 
-use super::{Progress, Then, failed, found, quoted};
+use super::{Progress, Then, failed, found, quoted, quoted_key};
 use crate::postfix::table::RemoteAnswer;
 
 /// How many digits a length may have.
 const MOST_DIGITS: usize = 9;
-
-/// How much of a key a warning quotes.
-const KEY_SHOWN: usize = 100;
 
 /// How much of a reason a warning quotes.
 const QUOTE_LIMIT: usize = 200;
@@ -21,8 +18,7 @@ pub(super) fn request(map: &str, key: &[u8]) -> Vec<u8> {
 
 /// The warning about a key that is longer than main.cf allows.
 pub(super) fn too_large(table: &str, key: &[u8]) -> String {
-    let key = String::from_utf8_lossy(key.get(..KEY_SHOWN).unwrap_or(key));
-    format!("table {table} query too large: '{key}', returning 'not found'")
+    format!("table {table} query too large: '{}', returning 'not found'", quoted_key(key))
 }
 
 /// A netstring at the start of what has come.
