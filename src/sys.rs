@@ -2,6 +2,8 @@
 #![allow(unsafe_code)]
 
 pub mod lmdb;
+#[cfg(feature = "pcre")]
+pub mod pcre;
 
 use std::ffi::CStr;
 use std::fmt;

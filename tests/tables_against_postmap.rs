@@ -68,11 +68,18 @@ impl Drop for Workshop {
     }
 }
 
-fn postmap(config: &Path, table: &str, keys: &[&str]) -> Outcome {
-    let mut child = Command::new("postmap")
-        .args(["-q", "-", table])
+/// A program of Postfix.
+fn command(name: &str, config: &Path) -> Command {
+    let mut command = Command::new(name);
+    command
         .env("MAIL_CONFIG", config)
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin")
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin");
+    command
+}
+
+fn postmap(config: &Path, table: &str, keys: &[&str]) -> Outcome {
+    let mut child = command("postmap", config)
+        .args(["-q", "-", table])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -88,7 +95,12 @@ fn postmap(config: &Path, table: &str, keys: &[&str]) -> Outcome {
         .iter()
         // What the library says goes to nobody in a daemon.
         .filter(|line| !line.starts_with("BDB"))
-        .map(|line| line.strip_prefix("postmap: ").unwrap_or(line).to_owned())
+        .map(|line| line.strip_prefix("postmap: ").unwrap_or(line))
+        // Some messages of its SQLite client end in a line feed.
+        .map(|line| {
+            line.strip_suffix("database file?")
+                .map_or(line.to_owned(), |rest| format!("{rest}database file"))
+        })
         .collect();
     (messages, lines(&output.stdout))
 }
@@ -393,6 +405,226 @@ fn regexp_files() {
     workshop.compare("regexp:/nonexistent/file", &keys);
 }
 
+/// The rules that regexp and pcre tables have in common, and those that only one has.
+#[cfg(feature = "pcre")]
+#[test]
+fn pcre_files() {
+    let workshop = Workshop::new("pcre");
+    let keys = [
+        "",
+        "a",
+        "A",
+        "aa",
+        "ab",
+        "aB",
+        "abc",
+        "b",
+        "abcdefghijklmno",
+        "n",
+        "ny",
+        "nyz",
+        "m/n",
+        "a!b",
+        "a.b",
+        " n",
+        "case",
+        "Case",
+        "CASE",
+        "xyz",
+        "xz",
+        "fooXbar",
+        "pipe",
+        "\u{e9}",
+        "a \u{e9}",
+        "a\\b",
+        "127.0.0.5",
+        "2001:db8::5",
+        "foobar",
+        "ab=ba",
+    ];
+    for (name, text) in [
+        ("empty", "\n# nothing\n"),
+        (
+            "groups",
+            "/^foo(.*)bar$/ got $1 and ${1}x $(1)y $$\n/x(y)?(z)/ [$1][$2]\n\
+             /(a)(b)(c)(d)(e)(f)(g)(h)(i)(j)(k)(l)/ $12-$011-$1.$10\n/^(a)\\1/i $1$1\n\
+             /^m(?<n>.)n/ $1\n/(?:a)(b)(?=c)/ <$1>\n/^(?|(a)b|b(a))=/ <$1>\n",
+        ),
+        (
+            "flags",
+            "/^Case$/i one\n/^CASE$/ii two\n/^ ( a ) $/x three $1\n/^A$/iii four\n\
+             /[[:upper:]]b/i five\n/b/A anchored\n/n$/E end\n/(a+)/U <$1>\n/[A]/ six\n\
+             /y./m seven\n/z/s eight\n",
+        ),
+        ("obsolete", "/a/X x\n/n/imsxAEUX y\n"),
+        (
+            "ifs",
+            "if !/n/\n/a/ y\nif /b/\n/^b/ inner\nendif\nEndif \nIF! !/y/\nif/z/\n/n/ nyz\n\
+             endif\n/(n)/ $1$1\nendif\n/n/ outside\n",
+        ),
+        ("unclosed", "if /a/\nif /b/\n/a/ x\n"),
+        (
+            "delimiters",
+            "|^pipe| p\n\"n\" q\n%%xy%% e\n_m/_ u\n$case$ d\n{b{ b\n.fo. dot\n/^m\\/n$/ slash\n\
+             (x( paren\n^1^ caret\n",
+        ),
+        ("continued", "/a/\n  b\n\n# c\n  /q/ z\n/n/  lead   trail \t \r\n"),
+        (
+            "bytes",
+            "/^\u{e9}$/ e\n/^.\u{a9}/ x\n/^..$/ two\n/(*UTF)^a .$/ utf\n/ (.*)$/ <$1>\u{e9}\n",
+        ),
+        ("not UTF-8", "/^..$/ two\n/(.).$/ [$1]\n"),
+        ("nothing", "/^$/\n/^n/ $$\n"),
+        (
+            "bad results",
+            "/n/ $name\n/n/ $0\n/n/ $\n/n/ $$$\n/n/ ${1\n/n/ ${}\n/n/ $()\n/n/ ${1)\n/n/ ${1x}\n\
+             /n/ $1\n/(n)/ $2\n/(n)/ $10\n/(n)/ $1a\n/(n)/ $-\n!/n/ $1\n!/n/ $\n!/n/ $0\n\
+             /(n)/ $n$m\n/(n)/ $n$0$\n/(n)/ $5 $0\n!/(n)/ x\n/a(b/x $2\n/(/ $5\n/(/ $n\n",
+        ),
+        (
+            "bad patterns",
+            "/(/ x\n/[/ x\n/+a/ x\n/*a/ x\n/a{2,1}/ x\n/[z-a]/ x\n/(a)\\2/ x\n\
+             /(\n/()a)/ x\n/(?<n>a/ x\n/a\\/ x\n/(*NOSUCH)a/ x\n",
+        ),
+        (
+            "bad lines",
+            "/n/z foo\n/n/$ x\n/n/1 x\n/x(/z y\n/n/ix/ y\n/n/!y z\n/n/!/y z\n/n/!/y/ z\n/n/! z\n\
+             /n/i/ x\n// x\n/nodelim x\n/\nabc def\n!\n! !\n!abc\n! abc x\n\\n\\ x\n\u{e9} n \u{e9} x\n\
+             {n} x\n/n\\/ x\n",
+        ),
+        (
+            "bad ifs",
+            "if\nif !\nendif\nENDIF x\nif /abc\nif abc\nif /abc/z\nif /(/\nif /(/ foo\nif1/a/\n\
+             ifx\nif /n/ foo\n/n/ one\nendif bar\nif /a/!/x/\n/b/ two\n endif\nendif/\nendifx\n\
+             endif\nif /q/ !\nif /q/!\n/a/ three\n",
+        ),
+    ] {
+        let table = format!("pcre:{}", workshop.file(name, text.as_bytes()));
+        workshop.compare(&table, &keys);
+    }
+    workshop.compare("pcre:/nonexistent/file", &keys);
+    // Too much of a search: the rule does not apply.
+    let text = "/^(a+)+$/ x\nif !/^(a+)+$/\n/a/ y\nendif\n!/^(a+)+$/ z\n/!/ last\n";
+    let table = format!("pcre:{}", workshop.file("hard", text.as_bytes()));
+    workshop.compare(&table, &[&format!("{}!", "a".repeat(40)), "aaa"]);
+}
+
+#[test]
+fn cdb_files() {
+    let workshop = Workshop::new("cdb");
+    let keys = ["key", "KEY", "k2", "k\\ ey", "long", "none", "\u{e9}", ""];
+    let long = format!("key value one\nK2 v2\nk\\ ey v\nlong {}\n\u{c9} e\n", "x".repeat(9000));
+    for (name, text) in [("empty", ""), ("entries", &long)] {
+        // Made without and with the NUL that ends a C string.
+        for (variant, options) in [("", &[][..]), ("-nul", &["-N"])] {
+            let source = workshop.file(&format!("{name}{variant}"), text.as_bytes());
+            let made = command("postmap", &workshop.directory)
+                .args(options)
+                .arg(format!("cdb:{source}"))
+                .status()
+                .unwrap();
+            assert!(made.success());
+            workshop.compare(&format!("cdb:{source}"), &keys);
+        }
+    }
+    workshop.compare("cdb:/nonexistent/file", &keys);
+    let entries = fs::read(workshop.directory.join("entries.cdb")).unwrap();
+    for (name, content) in [("short", &entries[..2047]), ("zero", &[0; 2048]), ("nothing", &[])] {
+        let path = workshop.file(&format!("{name}.cdb"), content);
+        workshop.compare(&format!("cdb:{}", path.trim_end_matches(".cdb")), &keys);
+    }
+}
+
+#[test]
+fn sqlite_files() {
+    let workshop = Workshop::new("sqlite");
+    let database = workshop.directory.join("x.db");
+    rusqlite::Connection::open(&database)
+        .unwrap()
+        .execute_batch(
+            "CREATE TABLE t(k, v);
+             INSERT INTO t VALUES ('a', '1'), ('a', 'two'), ('b', NULL), ('c', ''), ('d', 3.5),
+             ('f', 1e20), ('i', -7), ('it''s', 'q'), ('n', x'610062'), ('u@x.example', 'v@y.z'),
+             ('u@x.example', 'plain'), ('g', 'x@'), ('g', '@x'), ('\u{e9}', '\u{e9}'), ('r', 0.1),
+             ('r', 1e300), ('r', -1.5e-7), ('r', 100.0);",
+        )
+        .unwrap();
+    let keys = [
+        "",
+        "a",
+        "A",
+        "b",
+        "c",
+        "d",
+        "f",
+        "i",
+        "it's",
+        "n",
+        "r",
+        "u@x.example",
+        "g",
+        "\u{e9}",
+        "\u{c9}",
+        "none",
+        "@x.example",
+        "u@",
+        "u@a.b.c",
+        "a@b@x.example",
+        "%s",
+        "\"",
+        "'--",
+        "127.0.0.1",
+    ];
+    let select = "query = SELECT v FROM t WHERE k = '%s'";
+    for (name, text) in [
+        ("plain", select),
+        ("format", &format!("{select}\nresult_format = <%s|%S|%%>")),
+        ("parts", &format!("{select}\nresult_format = <%u|%d|%U|%D|%1>")),
+        ("user", "query = SELECT '%u %U %S'"),
+        ("domain", "query = SELECT '%d %D'"),
+        ("labels", "query = SELECT '%2 %1'"),
+        ("percent", "query = SELECT '100%%'"),
+        ("result user", "query = SELECT '%s'\nresult_format = %u"),
+        ("result domain", "query = SELECT '%s'\nresult_format = %d"),
+        ("of old", "table = t\nselect_field = v\nwhere_field = k"),
+        (
+            "of old, with more",
+            "table = t\nselect_field = v\nwhere_field = k\nadditional_conditions = AND v > 1",
+        ),
+        ("one", &format!("{select} AND v = '1'\nexpansion_limit = 1")),
+        ("negative limit", &format!("{select}\nexpansion_limit = -1")),
+        ("domains", "query = SELECT '%s'\ndomain = X.example !a.b.c, other"),
+        ("none of a domain", "query = SELECT '%s'\ndomain = !a.b.c a.b.c"),
+        ("two statements", "query = SELECT '%s'; SELECT 2"),
+        ("empty statement", "query = ; SELECT '%s'"),
+        ("several columns", "query = SELECT v, k FROM t WHERE k = '%s'"),
+        ("no query", "query ="),
+        ("no table", "query =\ntable ="),
+        ("no select_field", "table = t"),
+        ("no where_field", "table = t\nselect_field = v"),
+        ("no format", "query = SELECT 1\nresult_format ="),
+        ("no number", "query = SELECT 1\nexpansion_limit = x"),
+        ("no limit", "query = SELECT 1\nexpansion_limit ="),
+        ("bad query", "query = SELECT '%q'"),
+        ("bad end", "query = SELECT %"),
+        ("bad format", "query = SELECT 1\nresult_format = %x"),
+        ("no assignment", "query"),
+        ("twice", "query = SELECT 1\nquery = SELECT 2"),
+    ] {
+        let text = format!("dbpath = {}\n{text}\n", database.display());
+        let table = format!("sqlite:{}", workshop.file(name, text.as_bytes()));
+        workshop.compare(&table, &keys);
+    }
+    for (name, text) in [
+        ("no path", "query = SELECT 1\n"),
+        ("no database", "dbpath = /nonexistent/x.db\nquery = SELECT 1\n"),
+    ] {
+        let table = format!("sqlite:{}", workshop.file(name, text.as_bytes()));
+        workshop.compare(&table, &keys);
+    }
+    workshop.compare("sqlite:/nonexistent/file", &keys);
+}
+
 /// Lines that nobody would write, from pieces of those that somebody would.
 #[test]
 fn regexp_lines_at_random() {
@@ -454,6 +686,26 @@ fn tables_in_their_names() {
         "regexp:{{/a/ x}y}",
         "regexp:{{/}/ x}}",
         "regexp:",
+        #[cfg(feature = "pcre")]
+        "pcre:{}",
+        #[cfg(feature = "pcre")]
+        "pcre:{ {/a/ x} , {!/b/ y} }",
+        #[cfg(feature = "pcre")]
+        "pcre:{{if /a/},{/b{2}/ z},{endif},{/(a)/ ${1}$$}}",
+        #[cfg(feature = "pcre")]
+        "pcre:{{/(/ x},{/b/ $z}}",
+        #[cfg(feature = "pcre")]
+        "pcre:{/a/ x}",
+        #[cfg(feature = "pcre")]
+        "pcre:{{/a/ x}",
+        #[cfg(feature = "pcre")]
+        "pcre:{{/a/ x}}y",
+        "environ:x",
+        "environ:{x}",
+        "internal:x",
+        "pipemap:{environ:x, static:y}",
+        "sqlite:",
+        "cdb:",
         "pipemap:{regexp:{{/^(.)/ <$1>}}, regexp:{{/<(.*)>/ $1$1}}}",
         "unionmap:{regexp:{{/a/ x}}, regexp:{{/./ y}}}",
         "inline:{a=1 b=2}",
@@ -507,7 +759,7 @@ fn tables_in_their_names() {
         for table in tables {
             let workshop = &workshop;
             scope.spawn(move || {
-                workshop.compare(table, &["a", "b", "x", "10.0.0.1", "11.0.0.1"]);
+                workshop.compare(table, &["a", "b", "x", "10.0.0.1", "11.0.0.1", "HOME", "path"]);
             });
         }
     });

@@ -98,7 +98,7 @@ pub fn run(start: Start) -> ! {
     }
 }
 
-fn begin(start: Start) -> Result<Worker, StartError> {
+fn begin(mut start: Start) -> Result<Worker, StartError> {
     let system = |call| move |error: io::Error| StartError::System(call, error);
     let signals = process::catch(&[Signal::SIGTERM])
         .map_err(|errno| StartError::System("signalfd", errno.into()))?;
@@ -113,6 +113,11 @@ fn begin(start: Start) -> Result<Worker, StartError> {
 
     let notes = opened.as_mut().map(|opened| std::mem::take(&mut opened.notes));
     let saved_lists = saved_lists(&notes.unwrap_or_default());
+
+    // As root, like Postfix: a database need not be readable for anybody else.
+    for message in start.tables.connect() {
+        maillog::message(&message);
+    }
 
     // The time zone is loaded from a file that the jail may lack.
     sys::local_time(now().wall);

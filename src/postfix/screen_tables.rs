@@ -230,6 +230,11 @@ impl ScreenTables {
         &mut self.tables
     }
 
+    /// Opens databases: see [`Tables::connect`].
+    pub fn connect(&mut self) -> Vec<Message> {
+        self.tables.connect()
+    }
+
     /// All files that something here was, or should have been, read from: each once, in
     /// an order that stays the same while nothing is reloaded.
     pub fn watched(&self) -> Vec<PathBuf> {

@@ -1,4 +1,4 @@
-//! Tables whose answer does not depend on the key: static, fail, randmap, and the
+//! Tables whose answer does not depend on the key: static, internal, fail, randmap, and the
 //! stand-in for a table that cannot be used.
 
 use std::borrow::Cow;
@@ -30,6 +30,16 @@ impl StaticTable {
 impl Table for StaticTable {
     fn lookup(&self, _key: &[u8], _warnings: &mut Vec<Message>) -> Answer<'_> {
         Answer::Found(Cow::Borrowed(&self.value))
+    }
+}
+
+/// `internal:name`: nothing is in it, for nobody can put anything there.
+#[derive(Clone, Debug)]
+pub struct EmptyTable;
+
+impl Table for EmptyTable {
+    fn lookup(&self, _key: &[u8], _warnings: &mut Vec<Message>) -> Answer<'_> {
+        Answer::NotFound
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use super::regexp::without_broken;
+use super::value::without_broken;
 use super::{Answer, OpenOptions, Table};
 use crate::postfix::message::Message;
 

@@ -1,24 +1,33 @@
 //! Lookup tables: what they answer, and which kinds there are.
 //!
-//! All of a table's content is in memory: after the process has jailed itself, a lookup
-//! opens nothing. [`Tables`] owns every table of the process and replaces the content of
-//! tables in place when their files change. Tables in other programs are asked by whoever
-//! owns the loop; a [`TableView`] has what they have said so far.
+//! After the process has jailed itself, a lookup opens nothing: a table's content is in memory,
+//! or its database was opened before. [`Tables`] owns every table of the process and replaces
+//! the content of tables that were read from files in place when their files change. Tables in
+//! other programs are asked by whoever owns the loop; a [`TableView`] has what they have said so
+//! far.
 
+mod cdb;
 mod cidr;
 mod constant;
+mod environ;
 mod indexed;
 mod inline;
 mod network;
+mod patterns;
+#[cfg(feature = "pcre")]
+mod pcre;
 mod range_index;
 mod regexp;
 mod registry;
 mod remote;
 mod replacement;
 mod source;
+mod sqlite;
+mod sqlite_cf;
 #[cfg(test)]
 pub(crate) mod test_files;
 mod texthash;
+mod value;
 mod view;
 
 use std::borrow::Cow;
@@ -27,17 +36,23 @@ use std::path::Path;
 
 use super::message::Message;
 
+pub use cdb::{CdbError, CdbTable};
 pub use cidr::CidrTable;
-pub use constant::{FailTable, RandomTable, StaticTable, Surrogate};
+pub use constant::{EmptyTable, FailTable, RandomTable, StaticTable, Surrogate};
+pub use environ::EnvironTable;
 pub use indexed::{Index, IndexKind, IndexedTable};
 pub use inline::InlineTable;
 pub use network::{Network, NetworkError, address_text};
+#[cfg(feature = "pcre")]
+pub use pcre::PcreTable;
 pub use regexp::RegexpTable;
 pub use registry::{TableError, TableId, Tables};
 pub use remote::{
     Dialect, Known, RemoteAnswer, RemoteError, RemoteQuestion, RemoteTable, Resolve, Server,
 };
 pub use source::{DiskFiles, FileSource, JailedFiles, error_text};
+pub use sqlite::SqliteTable;
+pub use sqlite_cf::{SqliteConfig, SqliteConfigError};
 pub use texthash::TextHash;
 pub use view::TableView;
 
@@ -60,6 +75,10 @@ pub trait Table: fmt::Debug {
     /// Looks a key up. What the administrator should know is added to `warnings`, before
     /// anything the caller has to say about the answer.
     fn lookup(&self, key: &[u8], warnings: &mut Vec<Message>) -> Answer<'_>;
+
+    /// Opens what must not be open across a fork and cannot be opened in a jail. What is wrong
+    /// is added to `messages`.
+    fn connect(&mut self, _messages: &mut Vec<Message>) {}
 
     /// A file that the table holds open and reads at each lookup. When another file takes its
     /// place, a jailed process cannot follow, and a successor has to.
@@ -100,6 +119,21 @@ impl OpenOptions {
     /// main.cf: `postscreen_dnsbl_reply_map`.
     pub const TOLERANT: OpenOptions =
         OpenOptions { duplicates: Duplicates::Warn, ..OpenOptions::EXACT };
+
+    /// A key of a table that stores bytes, in the form in which they are stored; `None` if it
+    /// is not UTF-8 and has to be. What follows a NUL does not count.
+    fn stored(self, key: &[u8]) -> Option<Cow<'_, [u8]>> {
+        let key = value::c_string(key);
+        match str::from_utf8(key) {
+            Ok(key) => Some(match self.key(key) {
+                Cow::Borrowed(key) => Cow::Borrowed(key.as_bytes()),
+                Cow::Owned(key) => Cow::Owned(key.into_bytes()),
+            }),
+            Err(_) if self.utf8_values => None,
+            Err(_) if self.fold_keys => Some(Cow::Owned(key.to_ascii_lowercase())),
+            Err(_) => Some(Cow::Borrowed(key)),
+        }
+    }
 
     /// A key that is asked for, in the form in which keys are stored.
     fn asked(self, key: &[u8]) -> Cow<'_, str> {

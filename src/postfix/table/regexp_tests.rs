@@ -1,4 +1,6 @@
 use super::*;
+use crate::postfix::message::Message;
+use crate::postfix::table::{Answer, OpenOptions, Table};
 
 fn read(text: impl AsRef<[u8]>) -> (RegexpTable, Vec<String>) {
     let mut messages = Vec::new();

@@ -2,13 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::constant::{FailTable, RandomTable, StaticTable, Surrogate};
+use super::constant::{EmptyTable, FailTable, RandomTable, StaticTable, Surrogate};
+#[cfg(feature = "pcre")]
+use super::pcre::PcreTable;
 use super::remote::{Known, RemoteTable};
 use super::source::{FileSource, error_text};
+use super::sqlite::SqliteTable;
+use super::sqlite_cf::SqliteConfig;
 use super::view::TableView;
 use super::{
-    CidrTable, Index, IndexKind, IndexedTable, InlineTable, OpenOptions, RegexpTable, Table,
-    TextHash,
+    CdbTable, CidrTable, EnvironTable, Index, IndexKind, IndexedTable, InlineTable, OpenOptions,
+    RegexpTable, Table, TextHash,
 };
 use crate::postfix::lists::{Vintage, inside_braces, split_list};
 use crate::postfix::message::{Level, Message};
@@ -29,6 +33,9 @@ pub enum TableError {
     /// A table cannot be used, and main.cf has `daemon_table_open_error_is_fatal = yes`.
     #[error("{0}")]
     Unusable(String),
+    /// A table's own configuration is wrong, or its database is not there.
+    #[error("{0}")]
+    Misconfigured(String),
 }
 
 /// Owns the tables. A table that cannot be used is there nevertheless and fails each
@@ -46,7 +53,7 @@ struct Entry {
     /// `type:name` as written.
     spec: String,
     options: OpenOptions,
-    /// The text file behind it.
+    /// The file behind it, if all of that is in memory.
     file: Option<(PathBuf, Format)>,
     /// The database behind it.
     index: Option<Index>,
@@ -83,20 +90,39 @@ pub(super) enum Content {
     Union(Vec<TableId>),
 }
 
-/// The syntax of a text file.
+/// The format of a file.
 #[derive(Clone, Copy, Debug)]
 enum Format {
     Cidr,
     Regexp,
+    #[cfg(feature = "pcre")]
+    Pcre,
     TextHash,
+    Cdb,
 }
 
 impl Format {
+    /// The file of a table and its format, if a file is all that the table is.
+    fn of(kind: &str, name: &str) -> Option<(PathBuf, Format)> {
+        let format = match kind {
+            "cidr" if !name.starts_with('{') => Format::Cidr,
+            "regexp" if !name.starts_with('{') => Format::Regexp,
+            #[cfg(feature = "pcre")]
+            "pcre" if !name.starts_with('{') => Format::Pcre,
+            "texthash" => Format::TextHash,
+            "cdb" => return Some((PathBuf::from(format!("{name}.cdb")), Format::Cdb)),
+            _ => return None,
+        };
+        Some((PathBuf::from(name), format))
+    }
+
     /// What Postfix says when the file cannot be opened.
     fn open_error(self, path: &str, reason: &str) -> String {
         match self {
             Format::Cidr | Format::Regexp => format!("open {path}: {reason}"),
-            Format::TextHash => format!("open database {path}: {reason}"),
+            #[cfg(feature = "pcre")]
+            Format::Pcre => format!("open {path}: {reason}"),
+            Format::TextHash | Format::Cdb => format!("open database {path}: {reason}"),
         }
     }
 
@@ -111,9 +137,14 @@ impl Format {
         match self {
             Format::Cidr => Ok(table(CidrTable::parse(path, text, messages))),
             Format::Regexp => Ok(table(RegexpTable::parse(path, text, options, messages))),
+            #[cfg(feature = "pcre")]
+            Format::Pcre => Ok(table(PcreTable::parse(path, text, options, messages))),
             Format::TextHash => TextHash::parse(path, text, options, messages)
                 .map(table)
                 .map_err(|error| error.to_string()),
+            Format::Cdb => {
+                CdbTable::parse(path, text, options).map(table).map_err(|error| error.to_string())
+            }
         }
     }
 }
@@ -218,6 +249,18 @@ impl Tables {
         paths
     }
 
+    /// Opens what must not be open across a fork and cannot be opened in a jail: for after the
+    /// one and before the other. The messages say what is wrong with it.
+    pub fn connect(&mut self) -> Vec<Message> {
+        let mut messages = Vec::new();
+        for entry in &mut self.entries {
+            if let Content::Table(table) = &mut entry.content {
+                table.connect(&mut messages);
+            }
+        }
+        messages
+    }
+
     /// How many tables there are.
     pub fn count(&self) -> usize {
         self.entries.len()
@@ -240,7 +283,9 @@ impl Tables {
         indexes
     }
 
-    /// The tables that hold a file open, as written, and the files.
+    /// The tables that hold a file open, as written, and the files. They are read while they
+    /// are in use, so that changes inside them need no care; but if another file takes such a
+    /// name, only a new process sees that.
     pub fn held_files(&self) -> Vec<(String, PathBuf)> {
         let held = self.entries.iter().filter_map(|entry| match &entry.content {
             Content::Table(table) => Some((entry.spec.clone(), table.held_file()?.to_owned())),
@@ -294,15 +339,10 @@ impl Tables {
             Some((kind, name)) if !kind.is_empty() && !name.is_empty() => (kind, name),
             _ => return Err(TableError::NotTypeAndName(spec.into())),
         };
-        let file = match kind {
-            "cidr" if !name.starts_with('{') => Some((PathBuf::from(name), Format::Cidr)),
-            "regexp" if !name.starts_with('{') => Some((PathBuf::from(name), Format::Regexp)),
-            "texthash" => Some((PathBuf::from(name), Format::TextHash)),
-            _ => None,
-        };
+        let file = Format::of(kind, name);
         let index = IndexKind::named(kind).map(|kind| Index { kind, name: name.into() });
         let content = match (&file, &index) {
-            (Some((path, format)), _) => read(path, name, *format, request, messages),
+            (Some((path, format)), _) => read(path, *format, request, messages),
             (None, Some(index)) => snapshot(index, request, messages),
             (None, None) => self.make(kind, name, request, messages),
         };
@@ -339,8 +379,16 @@ impl Tables {
                 RegexpTable::parse_inline(name, request.options, messages)
                     .map_err(|error| Refusal::Unusable(format!("regexp map: {error}")))?,
             ),
+            #[cfg(feature = "pcre")]
+            "pcre" => table(
+                PcreTable::parse_inline(name, request.options, messages)
+                    .map_err(|error| Refusal::Unusable(format!("pcre map: {error}")))?,
+            ),
+            "sqlite" => sqlite(name, request, messages)?,
             "inline" => table(InlineTable::parse(name, request.options)?),
             "static" => table(StaticTable::parse(name)?),
+            "environ" => table(EnvironTable::new(name, request.options)),
+            "internal" => table(EmptyTable),
             "fail" => table(FailTable),
             "proxy" => Content::Remote(RemoteTable::proxy(name, request.options)?),
             "socketmap" => Content::Remote(RemoteTable::socketmap(name, &|host, port| {
@@ -388,16 +436,38 @@ impl Tables {
 /// Makes a table from a file.
 fn read(
     path: &Path,
-    name: &str,
     format: Format,
     request: &Request<'_>,
     messages: &mut Vec<Message>,
 ) -> Result<Content, Refusal> {
+    let name = path.to_string_lossy();
     let text = request
         .files
         .read(path)
-        .map_err(|error| Refusal::Unusable(format.open_error(name, &error_text(&error))))?;
-    format.parse(name, &text, request.options, messages).map_err(Refusal::Unusable)
+        .map_err(|error| Refusal::Unusable(format.open_error(&name, &error_text(&error))))?;
+    format.parse(&name, &text, request.options, messages).map_err(Refusal::Unusable)
+}
+
+/// Makes a table in an SQLite database.
+fn sqlite(
+    name: &str,
+    request: &Request<'_>,
+    messages: &mut Vec<Message>,
+) -> Result<Content, Refusal> {
+    if !name.starts_with(['/', '.']) {
+        return Err(Refusal::Unusable(format!(
+            "sqlite:{name}: parameters in main.cf are not supported; please put them into a file \
+             of their own, as in sqlite_table(5)"
+        )));
+    }
+    let text = request
+        .files
+        .read(Path::new(name))
+        .map_err(|error| Refusal::Unusable(format!("open {name}: {}", error_text(&error))))?;
+    let fatal = |error: String| Refusal::Fatal(TableError::Misconfigured(error));
+    let config = SqliteConfig::parse(name, &text, messages).map_err(|e| fatal(e.to_string()))?;
+    let opened = SqliteTable::open(config, request.options).map_err(|e| fatal(e.to_string()))?;
+    Ok(table(opened))
 }
 
 /// Makes a table from a database.

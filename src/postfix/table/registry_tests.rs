@@ -57,6 +57,8 @@ fn unusable_tables_fail_every_lookup() {
         ("regexp:{/a/ x}", "regexp map: no '{' at start of text in \"/a/\""),
         ("{inline:x", "unsupported dictionary type: {inline"),
         ("cidr:/x", "open /x: No such file or directory"),
+        ("cdb:/x", "open database /x.cdb: No such file or directory"),
+        ("sqlite:/x.cf", "open /x.cf: No such file or directory"),
         ("texthash:/x", "open database /x: No such file or directory"),
         ("cidr:{10.0.0.0/8 x}", "cidr map: no '{' at start of text in \"10.0.0.0/8\""),
         (
@@ -77,6 +79,57 @@ fn unusable_tables_fail_every_lookup() {
         let error = strict.open(spec, OpenOptions::FOLDED, &Files::new([]), &mut Vec::new());
         assert_eq!(error.unwrap_err().message(), Message::fatal(reason));
     }
+}
+
+#[test]
+#[cfg(feature = "pcre")]
+fn pcre_tables() {
+    assert_eq!(answer("pcre:{{/^(.)/ $1$1}}", "ab"), "=aa");
+    for (spec, reason) in [
+        ("pcre:/x", "open /x: No such file or directory"),
+        ("pcre:{/a/ x}", "pcre map: no '{' at start of text in \"/a/\""),
+    ] {
+        let (tables, id, messages) = open(spec, &Files::new([]));
+        assert_eq!(messages, [Message::error(reason)]);
+        assert_eq!(query(&tables, id, "k").0, "failed");
+    }
+    let files = Files::new([("/p", "/a/ old\n")]);
+    let (mut tables, id, _) = open("pcre:/p", &files);
+    assert_eq!(tables.watched(), [Path::new("/p")]);
+    assert_eq!(tables.reload(Path::new("/p"), b"/a/ new\n"), []);
+    assert_eq!(query(&tables, id, "a").0, "=new");
+}
+
+#[test]
+#[cfg(not(feature = "pcre"))]
+fn pcre_tables_are_missing() {
+    let (_, _, messages) = open("pcre:/x", &Files::new([]));
+    assert_eq!(messages, [Message::error("unsupported dictionary type: pcre")]);
+}
+
+#[test]
+fn sqlite_files_that_end_the_start() {
+    let files = Files::new([
+        ("/no-database", "dbpath = /no/such/directory/x.db\nquery = SELECT 1\n"),
+        ("/no-path", "query = SELECT 1\n"),
+    ]);
+    for (spec, reason) in [
+        (
+            "sqlite:/no-database",
+            "sqlite:/no-database: Can't open database: unable to open database file",
+        ),
+        ("sqlite:/no-path", "/no-path: bad string length 0 < 1: dbpath = "),
+    ] {
+        let mut tables = Tables::new(false);
+        let error = tables.open(spec, OpenOptions::EXACT, &files, &mut Vec::new()).unwrap_err();
+        assert_eq!(error, TableError::Misconfigured(reason.into()));
+    }
+    let (tables, id, messages) = open("sqlite:name", &files);
+    let reason = "sqlite:name: parameters in main.cf are not supported; please put them into a \
+                  file of their own, as in sqlite_table(5)";
+    assert_eq!(messages, [Message::error(reason)]);
+    assert_eq!(query(&tables, id, "a").0, "failed");
+    assert!(tables.held_files().is_empty());
 }
 
 #[test]
@@ -106,6 +159,9 @@ fn pipes_and_unions() {
     assert_eq!(answer("unionmap:{static:{}}", "a"), "none");
     assert_eq!(answer("cidr:{{10.0.0.0/8 x}}", "10.0.0.1"), "=x");
     assert_eq!(answer("static:x", "a"), "=x");
+    assert_eq!(answer("internal:x", "a"), "none");
+    assert_eq!(answer("unionmap:{internal:x,static:y}", "a"), "=y");
+    assert_eq!(answer("environ:x", "NO_SUCH_VARIABLE_HERE"), "none");
     assert_eq!(answer("regexp:{{/^(.)/ $1$1}}", "a"), "=aa");
     assert_eq!(answer("pipemap:{regexp:{{/^(.)/ <$1>}},regexp:{{/<(.*)>/ $1$1}}}", "ab"), "=aa");
 

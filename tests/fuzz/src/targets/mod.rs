@@ -14,6 +14,7 @@
 mod address_list;
 mod attr;
 mod cache_record;
+mod cdb;
 mod cidr;
 mod commands;
 mod dns_answer;
@@ -24,12 +25,14 @@ mod guard_saved;
 mod inline;
 mod log_record;
 mod main_cf;
+mod pcre;
 mod proxy_header;
 mod regexp;
 mod resolv_conf;
 mod smtp_line;
 mod smtp_session;
 mod snapshot;
+mod sqlite_cf;
 mod table_servers;
 mod tables;
 mod take;
@@ -44,10 +47,11 @@ pub struct Target {
 }
 
 /// All of them.
-pub const ALL: [Target; 23] = [
+pub const ALL: [Target; 26] = [
     Target { name: "address_list", check: address_list::check },
     Target { name: "attr", check: attr::check },
     Target { name: "cache_record", check: cache_record::check },
+    Target { name: "cdb", check: cdb::check },
     Target { name: "cidr", check: cidr::check },
     Target { name: "commands", check: commands::check },
     Target { name: "dns_answer", check: dns_answer::check },
@@ -58,12 +62,14 @@ pub const ALL: [Target; 23] = [
     Target { name: "inline", check: inline::check },
     Target { name: "log_record", check: log_record::check },
     Target { name: "main_cf", check: main_cf::check },
+    Target { name: "pcre", check: pcre::check },
     Target { name: "proxy_header", check: proxy_header::check },
     Target { name: "regexp", check: regexp::check },
     Target { name: "resolv_conf", check: resolv_conf::check },
     Target { name: "smtp_line", check: smtp_line::check },
     Target { name: "smtp_session", check: smtp_session::check },
     Target { name: "snapshot", check: snapshot::check },
+    Target { name: "sqlite_cf", check: sqlite_cf::check },
     Target { name: "table_servers", check: table_servers::check },
     Target { name: "tables", check: tables::check },
     Target { name: "texthash", check: texthash::check },
