@@ -138,15 +138,21 @@ selftest() {
 
 [ $# -gt 0 ] || set -- lint unit man conformance logtools selftest
 find_cargo
-things=("${BUILD_THINGS[@]}" postconf=postfix /usr/lib/postfix/postfix-lmdb.so=postfix-lmdb)
+# The plug-ins of Postfix for table types that ours are compared with.
+TABLE_TYPES=()
+for type in pcre cdb lmdb sqlite; do
+    TABLE_TYPES+=("/usr/lib/postfix/postfix-$type.so=postfix-$type")
+done
+things=("${BUILD_THINGS[@]}" postconf=postfix)
 for part; do
     case $part in
-        lint | unit) ;;
+        lint) ;;
+        unit) things+=("${TABLE_TYPES[@]}") ;;
         man) things+=(mandoc=mandoc) ;;
         conformance | selftest)
             things+=(python3=python3 ip=iproute2 unshare=util-linux mount=mount openssl=openssl
-                sqlite3=sqlite3 pgrep=procps ps=procps rbldnsd=rbldnsd
-                haproxy=haproxy)
+                sqlite3=sqlite3 pgrep=procps ps=procps rbldnsd=rbldnsd haproxy=haproxy
+                "${TABLE_TYPES[@]}")
             ;;
         logtools)
             things+=(python3=python3 ip=iproute2 unshare=util-linux mount=mount openssl=openssl

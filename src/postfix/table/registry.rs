@@ -33,7 +33,7 @@ pub enum TableError {
     /// A table cannot be used, and main.cf has `daemon_table_open_error_is_fatal = yes`.
     #[error("{0}")]
     Unusable(String),
-    /// A table's own configuration is wrong, or its database is not there.
+    /// A table's own configuration is wrong.
     #[error("{0}")]
     Misconfigured(String),
 }
@@ -384,7 +384,7 @@ impl Tables {
                 PcreTable::parse_inline(name, request.options, messages)
                     .map_err(|error| Refusal::Unusable(format!("pcre map: {error}")))?,
             ),
-            "sqlite" => sqlite(name, request, messages)?,
+            "sqlite" => self.make_sqlite(name, request, messages)?,
             "inline" => table(InlineTable::parse(name, request.options)?),
             "static" => table(StaticTable::parse(name)?),
             "environ" => table(EnvironTable::new(name, request.options)),
@@ -405,6 +405,34 @@ impl Tables {
             }
             _ => return Err(Refusal::Unusable(format!("unsupported dictionary type: {kind}"))),
         })
+    }
+
+    /// Makes a table in an SQLite database.
+    fn make_sqlite(
+        &self,
+        name: &str,
+        request: &Request<'_>,
+        messages: &mut Vec<Message>,
+    ) -> Result<Content, Refusal> {
+        if !name.starts_with(['/', '.']) {
+            return Err(Refusal::Unusable(format!(
+                "sqlite:{name}: parameters in main.cf are not supported; please put them into a \
+                 file of their own, as in sqlite_table(5)"
+            )));
+        }
+        let text = request
+            .files
+            .read(Path::new(name))
+            .map_err(|error| Refusal::Unusable(format!("open {name}: {}", error_text(&error))))?;
+        let config = SqliteConfig::parse(name, &text, messages)
+            .map_err(|error| Refusal::Fatal(TableError::Misconfigured(error.to_string())))?;
+        let mut made = SqliteTable::new(config, request.options);
+        match made.probe() {
+            Err(error) if self.errors_are_fatal => return Err(error.into()),
+            Err(error) => messages.push(Message::error(error.to_string())),
+            Ok(()) => {}
+        }
+        Ok(table(made))
     }
 
     /// Opens the tables in `{type:name, ...}`.
@@ -446,28 +474,6 @@ fn read(
         .read(path)
         .map_err(|error| Refusal::Unusable(format.open_error(&name, &error_text(&error))))?;
     format.parse(&name, &text, request.options, messages).map_err(Refusal::Unusable)
-}
-
-/// Makes a table in an SQLite database.
-fn sqlite(
-    name: &str,
-    request: &Request<'_>,
-    messages: &mut Vec<Message>,
-) -> Result<Content, Refusal> {
-    if !name.starts_with(['/', '.']) {
-        return Err(Refusal::Unusable(format!(
-            "sqlite:{name}: parameters in main.cf are not supported; please put them into a file \
-             of their own, as in sqlite_table(5)"
-        )));
-    }
-    let text = request
-        .files
-        .read(Path::new(name))
-        .map_err(|error| Refusal::Unusable(format!("open {name}: {}", error_text(&error))))?;
-    let fatal = |error: String| Refusal::Fatal(TableError::Misconfigured(error));
-    let config = SqliteConfig::parse(name, &text, messages).map_err(|e| fatal(e.to_string()))?;
-    let opened = SqliteTable::open(config, request.options).map_err(|e| fatal(e.to_string()))?;
-    Ok(table(opened))
 }
 
 /// Makes a table from a database.

@@ -108,22 +108,31 @@ fn pcre_tables_are_missing() {
 }
 
 #[test]
-fn sqlite_files_that_end_the_start() {
+fn sqlite_files_without_a_database() {
     let files = Files::new([
-        ("/no-database", "dbpath = /no/such/directory/x.db\nquery = SELECT 1\n"),
+        ("/no-database", "dbpath = /no/such/x.db\nquery = SELECT 1\n"),
         ("/no-path", "query = SELECT 1\n"),
     ]);
-    for (spec, reason) in [
-        (
-            "sqlite:/no-database",
-            "sqlite:/no-database: Can't open database: unable to open database file",
-        ),
-        ("sqlite:/no-path", "/no-path: bad string length 0 < 1: dbpath = "),
-    ] {
-        let mut tables = Tables::new(false);
-        let error = tables.open(spec, OpenOptions::EXACT, &files, &mut Vec::new()).unwrap_err();
-        assert_eq!(error, TableError::Misconfigured(reason.into()));
-    }
+    let mut tables = Tables::new(false);
+    let mut open_one =
+        |spec| tables.open(spec, OpenOptions::EXACT, &files, &mut Vec::new()).unwrap_err();
+    let reason = "/no-path: bad string length 0 < 1: dbpath = ";
+    assert_eq!(open_one("sqlite:/no-path"), TableError::Misconfigured(reason.into()));
+
+    let reason = "sqlite:/no-database: open database /no/such/x.db: unable to open database file: \
+                  No such file or directory";
+    let (mut tables, id, messages) = open("sqlite:/no-database", &files);
+    assert_eq!(messages, [Message::error(reason)]);
+    let failed = ("failed".into(), vec![format!("sqlite:/no-database is unavailable. {reason}")]);
+    assert_eq!(query(&tables, id, "a"), failed);
+    assert_eq!(tables.connect(), []);
+    assert_eq!(query(&tables, id, "a"), failed);
+    // It may come yet.
+    assert_eq!(tables.databases(), [Path::new("/no/such/x.db")]);
+    let mut strict = Tables::new(true);
+    let error = strict.open("sqlite:/no-database", OpenOptions::EXACT, &files, &mut Vec::new());
+    assert_eq!(error, Err(TableError::Unusable(reason.into())));
+
     let (tables, id, messages) = open("sqlite:name", &files);
     let reason = "sqlite:name: parameters in main.cf are not supported; please put them into a \
                   file of their own, as in sqlite_table(5)";

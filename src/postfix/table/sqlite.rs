@@ -12,6 +12,7 @@ use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::unistd::{AccessFlags, access};
 use rusqlite::config::DbConfig;
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::ValueRef;
@@ -22,6 +23,7 @@ use super::value::value;
 use super::{Answer, OpenOptions, Surrogate, Table};
 use crate::postfix::message::Message;
 use crate::screen::logline::Shown;
+use crate::sys::errno_text;
 
 /// How long a look-up may wait for a writer.
 const LOCK_WAIT: Duration = Duration::from_millis(50);
@@ -47,32 +49,49 @@ enum Stage {
     Lost(Surrogate),
 }
 
-/// The database cannot be opened; the message is Postfix's.
+/// The database cannot be opened; the message is that of Postfix's current versions. (3.7 opens
+/// it for writing, which makes one that is not there.)
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("sqlite:{name}: Can't open database: {reason}")]
+#[error("sqlite:{name}: open database {path}: {reason}")]
 pub struct SqliteOpenError {
     name: String,
+    path: String,
     reason: String,
 }
 
 impl SqliteTable {
-    /// Makes a table, if its database can be opened.
+    /// A table. Nothing is opened yet.
+    pub fn new(config: SqliteConfig, options: OpenOptions) -> SqliteTable {
+        SqliteTable { config, options, stage: Stage::Apart, locked: Cell::new(false) }
+    }
+
+    /// Looks whether the database can be opened, without keeping it open. If it cannot, look-ups
+    /// fail until [`Table::connect`] has better luck.
     ///
     /// # Errors
     ///
-    /// Why not. Postfix 3.7 does not start then.
-    pub fn open(
-        config: SqliteConfig,
-        options: OpenOptions,
-    ) -> Result<SqliteTable, SqliteOpenError> {
-        match connect(&config) {
-            Ok(_) => {
-                Ok(SqliteTable { config, options, stage: Stage::Apart, locked: Cell::new(false) })
+    /// Why it cannot.
+    pub fn probe(&mut self) -> Result<(), SqliteOpenError> {
+        self.open().map(drop).map_err(|error| {
+            self.stage = Stage::Lost(self.surrogate(&error));
+            error
+        })
+    }
+
+    fn open(&self) -> Result<Connection, SqliteOpenError> {
+        connect(self.config.dbpath()).map_err(|error| {
+            let path = self.config.dbpath();
+            let mut reason = words(&error);
+            // SQLite does not say what is in its way.
+            if let Err(errno) = access(path, AccessFlags::R_OK) {
+                reason = format!("{reason}: {}", errno_text(errno));
             }
-            Err(error) => {
-                Err(SqliteOpenError { name: config.name().to_owned(), reason: words(&error) })
-            }
-        }
+            SqliteOpenError { name: self.config.name().to_owned(), path: path.to_owned(), reason }
+        })
+    }
+
+    fn surrogate(&self, error: &SqliteOpenError) -> Surrogate {
+        Surrogate::new(&format!("sqlite:{}", self.config.name()), &error.to_string())
     }
 
     /// All results of a key, joined. The error is what to warn of.
@@ -141,8 +160,7 @@ impl SqliteTable {
         let results = match &self.stage {
             Stage::Connected(connection) => self.ask(connection, stored, &query, warnings)?,
             Stage::Apart => {
-                let connection = connect(&self.config)
-                    .map_err(|error| format!("{name}: Can't open database: {}", words(&error)))?;
+                let connection = self.open().map_err(|error| error.to_string())?;
                 self.ask(&connection, stored, &query, warnings)?
             }
             Stage::Lost(surrogate) => {
@@ -167,18 +185,18 @@ impl Table for SqliteTable {
     }
 
     fn connect(&mut self, messages: &mut Vec<Message>) {
-        self.stage = match connect(&self.config) {
+        self.stage = match self.open() {
             Ok(connection) => {
                 // Whatever is wrong with its content, look-ups will say so.
                 let _ = connection.pragma_query_value(None, "schema_version", |_| Ok(()));
                 Stage::Connected(connection)
             }
             Err(error) => {
-                let name = self.config.name();
-                let reason = words(&error);
-                let error = SqliteOpenError { name: name.to_owned(), reason }.to_string();
-                messages.push(Message::error(&error));
-                Stage::Lost(Surrogate::new(&format!("sqlite:{name}"), &error))
+                // Once is enough.
+                if !matches!(self.stage, Stage::Lost(_)) {
+                    messages.push(Message::error(error.to_string()));
+                }
+                Stage::Lost(self.surrogate(&error))
             }
         };
     }
@@ -190,9 +208,9 @@ impl Table for SqliteTable {
 
 /// Opens the database for reading. SQLite gives what it creates besides (the log and the index
 /// of a database in WAL mode) to the database's owner.
-fn connect(config: &SqliteConfig) -> rusqlite::Result<Connection> {
+fn connect(path: &str) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(config.dbpath(), flags)?;
+    let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(LOCK_WAIT)?;
     // Writing is the business of those who write.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

@@ -31,7 +31,9 @@ impl Place {
     fn table(&self, text: &str) -> SqliteTable {
         let text = format!("dbpath = {}\n{text}\n", self.database().display());
         let config = SqliteConfig::parse("/x.cf", text.as_bytes(), &mut Vec::new()).unwrap();
-        SqliteTable::open(config, OpenOptions::FOLDED).unwrap()
+        let mut table = SqliteTable::new(config, OpenOptions::FOLDED);
+        assert_eq!(table.probe(), Ok(()));
+        table
     }
 }
 
@@ -173,14 +175,19 @@ fn what_is_no_database() {
     let problem = "dict_sqlite_lookup: /x.cf: SQL prepare failed: file is not a database";
     assert_eq!(ask(&table, "a"), (Err(()), vec![problem.to_owned()]));
     fs::remove_file(place.database()).unwrap();
-    let problem = "dict_sqlite_lookup: /x.cf: Can't open database: unable to open database file";
-    assert_eq!(ask(&table, "a"), (Err(()), vec![problem.to_owned()]));
+    let reason = format!(
+        "sqlite:/x.cf: open database {}: unable to open database file: No such file or directory",
+        place.database().display()
+    );
+    assert_eq!(ask(&table, "a"), (Err(()), vec![format!("dict_sqlite_lookup: {reason}")]));
     let mut messages = Vec::new();
     table.connect(&mut messages);
-    let reason = "sqlite:/x.cf: Can't open database: unable to open database file";
-    assert_eq!(messages, [Message::error(reason)]);
+    assert_eq!(messages, [Message::error(&reason)]);
     let problem = format!("sqlite:/x.cf is unavailable. {reason}");
     assert_eq!(ask(&table, "a"), (Err(()), vec![problem]));
+    assert_eq!(table.probe().unwrap_err().to_string(), reason);
+    // Nothing was made in its place.
+    assert!(!place.database().exists());
 }
 
 /// Whoever reads a database in WAL mode makes two more files, which must not shut its owner out.
