@@ -72,9 +72,8 @@ impl SqliteTable {
     ///
     /// Why it cannot.
     pub fn probe(&mut self) -> Result<(), SqliteOpenError> {
-        self.open().map(drop).map_err(|error| {
-            self.stage = Stage::Lost(self.surrogate(&error));
-            error
+        self.open().map(drop).inspect_err(|error| {
+            self.stage = Stage::Lost(self.surrogate(error));
         })
     }
 
