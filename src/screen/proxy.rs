@@ -161,6 +161,15 @@ impl Untold {
         for output in out.split_off(from) {
             match output {
                 Output::Log(line) => self.line(line, out),
+                // No check names a sender.
+                Output::Send(id, Reply::SenderOk) => {
+                    let client = self.0.iter().find(|(_, (held, _))| *held == id);
+                    let client = client.map(|(client, _)| *client);
+                    if let Some((_, lines)) = client.and_then(|client| self.0.remove(&client)) {
+                        out.extend(lines.into_iter().map(Output::Log));
+                    }
+                    out.push(output);
+                }
                 Output::Close(id) => {
                     self.0.retain(|_, (held, _)| *held != id);
                     out.push(output);

@@ -9,6 +9,7 @@ use super::snapshots::Snapshots;
 use crate::config::{Sources, postconf};
 use crate::postfix::message::Message;
 use crate::postfix::table::{DiskFiles, FileSource, Index};
+use crate::screen::expand::{Mode, expand};
 
 /// The system, and the Postfix that is installed in it.
 #[derive(Debug)]
@@ -36,6 +37,17 @@ impl FileSource for Outside<'_> {
 
     fn resolve(&self, host: &str, port: &str) -> Result<Vec<SocketAddr>, String> {
         DiskFiles.resolve(host, port)
+    }
+
+    fn parameters(&self, prefix: &str) -> Vec<(String, String)> {
+        let main_cf = self.sources.main_cf();
+        let lookup = |name: &str| main_cf.value(name).map(Into::into);
+        let named = main_cf.iter().filter_map(|(name, entry)| {
+            let rest = name.strip_prefix(prefix).filter(|rest| !rest.is_empty())?;
+            let value = expand(&entry.value, Mode::Recursive, lookup).ok()?;
+            Some((rest.to_owned(), value))
+        });
+        named.collect()
     }
 
     fn is_known_to_postfix(&self, kind: &str) -> bool {

@@ -11,6 +11,9 @@ use pcre2_sys as ffi;
 /// tries everything takes some 50 ms, in which the caller does nothing else.
 const MATCH_LIMIT: u32 = 1_000_000;
 
+/// How much memory one search may take, KiB. PCRE2 would take 20 GB.
+const HEAP_LIMIT: u32 = 16 * 1024;
+
 /// How a [`Pcre`] is meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PcreOptions {
@@ -95,6 +98,8 @@ impl Pcre {
         };
         // SAFETY: the context was just made. The call cannot fail.
         unsafe { ffi::pcre2_set_match_limit_8(limits.as_ptr(), MATCH_LIMIT) };
+        // SAFETY: likewise.
+        unsafe { ffi::pcre2_set_heap_limit_8(limits.as_ptr(), HEAP_LIMIT) };
         Ok(Pcre { code: compiled, limits })
     }
 

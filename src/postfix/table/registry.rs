@@ -414,16 +414,16 @@ impl Tables {
         request: &Request<'_>,
         messages: &mut Vec<Message>,
     ) -> Result<Content, Refusal> {
-        if !name.starts_with(['/', '.']) {
-            return Err(Refusal::Unusable(format!(
-                "sqlite:{name}: parameters in main.cf are not supported; please put them into a \
-                 file of their own, as in sqlite_table(5)"
-            )));
-        }
-        let text = request
-            .files
-            .read(Path::new(name))
-            .map_err(|error| Refusal::Unusable(format!("open {name}: {}", error_text(&error))))?;
+        let text = if name.starts_with(['/', '.']) {
+            request.files.read(Path::new(name)).map_err(|error| {
+                Refusal::Unusable(format!("open {name}: {}", error_text(&error)))
+            })?
+        } else {
+            // Parameters of main.cf, as tables had them before they had files.
+            let parameters = request.files.parameters(&format!("{name}_"));
+            let lines = parameters.into_iter().map(|(name, value)| format!("{name} = {value}\n"));
+            lines.collect::<String>().into_bytes()
+        };
         let config = SqliteConfig::parse(name, &text, messages)
             .map_err(|error| Refusal::Fatal(TableError::Misconfigured(error.to_string())))?;
         let mut made = SqliteTable::new(config, request.options);

@@ -119,6 +119,10 @@ fn sqlite_files_without_a_database() {
     let reason = "/no-path: bad string length 0 < 1: dbpath = ";
     assert_eq!(open_one("sqlite:/no-path"), TableError::Misconfigured(reason.into()));
 
+    // Without a path, the parameters are in main.cf.
+    let reason = "name: bad string length 0 < 1: dbpath = ";
+    assert_eq!(open_one("sqlite:name"), TableError::Misconfigured(reason.into()));
+
     let reason = "sqlite:/no-database: open database /no/such/x.db: unable to open database file: \
                   No such file or directory";
     let (mut tables, id, messages) = open("sqlite:/no-database", &files);
@@ -128,17 +132,11 @@ fn sqlite_files_without_a_database() {
     assert_eq!(tables.connect(), []);
     assert_eq!(query(&tables, id, "a"), failed);
     // It may come yet.
-    assert_eq!(tables.databases(), [Path::new("/no/such/x.db")]);
+    let held = ("sqlite:/no-database".to_owned(), PathBuf::from("/no/such/x.db"));
+    assert_eq!(tables.held_files(), [held]);
     let mut strict = Tables::new(true);
     let error = strict.open("sqlite:/no-database", OpenOptions::EXACT, &files, &mut Vec::new());
     assert_eq!(error, Err(TableError::Unusable(reason.into())));
-
-    let (tables, id, messages) = open("sqlite:name", &files);
-    let reason = "sqlite:name: parameters in main.cf are not supported; please put them into a \
-                  file of their own, as in sqlite_table(5)";
-    assert_eq!(messages, [Message::error(reason)]);
-    assert_eq!(query(&tables, id, "a").0, "failed");
-    assert!(tables.held_files().is_empty());
 }
 
 #[test]

@@ -37,6 +37,11 @@ pub trait FileSource {
         Err("no host is looked up here".to_owned())
     }
 
+    /// The parameters of main.cf whose names begin with this, without it, and their values.
+    fn parameters(&self, _prefix: &str) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
     /// Whether Postfix itself knows this type of table, which we do not.
     fn is_known_to_postfix(&self, _kind: &str) -> bool {
         false
