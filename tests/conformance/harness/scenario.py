@@ -16,6 +16,9 @@ SUFFIX = ".scn"
 # The normalisation rules that a scenario may switch off with 'strict:'.
 RULES = ("dns-retries", "dnsbl-logger", "close-kind", "order")
 
+# What 'network:' can take away: the IPv6 addresses, all IPv6 sockets, the IPv4 addresses.
+NETWORKS = ("no-ipv6", "no-ipv6-sockets", "no-ipv4")
+
 
 class ScenarioError(Exception):
     """A scenario file that cannot be understood."""
@@ -33,8 +36,13 @@ class Step:
 class Client:
     """One scripted client: a name, a source address, and what it does."""
     name: str
-    address: str
+    address: str        # a link-local one with its interface: fe80::1%lo
     steps: tuple[Step, ...]
+
+    @property
+    def logged(self) -> str:
+        """The address as it is logged, without an interface."""
+        return self.address.partition("%")[0]
 
 
 @dataclass
@@ -57,7 +65,7 @@ class Scenario:
 
 
 _CLIENT = re.compile(r"client ([\w-]+) (\S+)(?: x(\d+)( same-address)?)?$")
-_HEADER = re.compile(r"(title|needs|strict|ignore|limit|log|candidate-only): *(.+)$")
+_HEADER = re.compile(r"(title|needs|strict|ignore|limit|log|network|candidate-only): *(.+)$")
 
 
 def load(path: Path, name: str) -> Scenario:
@@ -117,6 +125,8 @@ def _take_header(scenario: Scenario, key: str, value: str) -> None:
         scenario.ignore.append(value)
     else:
         scenario.options[key] = value
+        if key == "network" and value not in NETWORKS:
+            raise ScenarioError(f"{scenario.path}: no such network: {value}")
 
 
 def _take_section(scenario: Scenario, header: str, body: list) -> None:
