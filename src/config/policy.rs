@@ -58,7 +58,9 @@ pub fn policy(reader: &mut Reader<'_>, actions: Actions, settings: &Settings) ->
         command_time_limit: reader.stressed_time("postscreen_command_time_limit"),
         line_length_limit: reader.count("line_length_limit"),
         engine: engine(settings),
+        protocols: settings.access.inet_protocols,
         limits: Limits {
+            prefix_ipv6: u8::try_from(settings.own.client_connection_prefix_ipv6).unwrap_or(128),
             per_client: Some(reader.count("postscreen_client_connection_count_limit"))
                 .filter(|limit| *limit > 0),
             post_queue: reader.count("postscreen_post_queue_limit"),

@@ -7,7 +7,8 @@ use super::lists::split_list;
 use super::match_list::Membership;
 use super::message::Message;
 use super::mynetworks::Mynetworks;
-use super::table::{Answer, FileSource, OpenOptions, TableError, TableId, Tables, address_text};
+use super::table::{Answer, FileSource, OpenOptions, TableError, TableId, Tables};
+use crate::screen::address::address_text;
 use crate::screen::event::Access;
 
 /// An access list with its tables open.

@@ -11,7 +11,8 @@ use super::map_list::MapList;
 use super::match_list::Membership;
 use super::message::Message;
 use super::mynetworks::Mynetworks;
-use super::table::{Answer, FileSource, JailedFiles, OpenOptions, TableId, Tables, address_text};
+use super::table::{Answer, FileSource, JailedFiles, OpenOptions, TableId, Tables};
+use crate::screen::address::address_text;
 use crate::screen::event::{Access, Filtered};
 
 /// The names that messages use.

@@ -23,7 +23,7 @@ pub(super) fn connected(
     server: SocketAddr,
 ) {
     turn.log(LogLine::Connect { client, server });
-    let of_client = screener.clients.enter(client.ip(), id);
+    let of_address = screener.clients.enter(client.ip(), id);
     let mut session = Session {
         client,
         server,
@@ -42,7 +42,12 @@ pub(super) fn connected(
     }
     screener.stress = stress;
 
-    let limits = &screener.policy.limits;
+    if !verdict::is_served(screener.policy.protocols, client.ip(), server.ip()) {
+        warn_unserved(screener, turn, client);
+        turn.log(LogLine::ServerPortsBusy(client));
+        return turn_away(screener, turn, id, session, Reply::ServerPortsBusy);
+    }
+    let (limits, of_client) = (&screener.policy.limits, screener.clients.crowd(client.ip()));
     match verdict::admission(limits, of_client, screener.handing_off.len()) {
         Admission::Admitted => {}
         Admission::TooManyConnections => {
@@ -65,7 +70,7 @@ pub(super) fn connected(
         Welcome::Test => {}
     }
 
-    if select_tests(screener, turn, &mut session, of_client) == Standing::Known {
+    if select_tests(screener, turn, &mut session, of_address) == Standing::Known {
         turn.log(LogLine::PassOld(client));
         return conclude::hand_off(screener, turn, id, session);
     }
@@ -121,6 +126,15 @@ fn ask_access_list(screener: &mut Screener, turn: &mut Turn<'_>, client: SocketA
     access
 }
 
+/// Says, but not for every client, that this one comes by a protocol that is switched off.
+fn warn_unserved(screener: &mut Screener, turn: &mut Turn<'_>, client: SocketAddr) {
+    let now = turn.now.mono;
+    if verdict::may_warn_again(screener.unserved_warned, now) {
+        screener.unserved_warned = Some(now);
+        turn.log(LogLine::NotServed(client));
+    }
+}
+
 /// Says once that the old words are there only because of `compatibility_level`.
 fn notice_old_words(screener: &mut Screener, turn: &mut Turn<'_>, client: SocketAddr) {
     let by_default =
@@ -149,7 +163,7 @@ fn select_tests(
     screener: &mut Screener,
     turn: &mut Turn<'_>,
     session: &mut Session,
-    of_client: usize,
+    of_address: usize,
 ) -> Standing {
     let mut standing = Standing::Other;
     let record = if session.refusal.is_some() {
@@ -158,7 +172,7 @@ fn select_tests(
         let address = session.client.ip();
         let shared = screener.clients.get_mut(address).and_then(|client| client.record);
         let record = match shared {
-            Some(record) if of_client > 1 => record,
+            Some(record) if of_address > 1 => record,
             _ => match turn.lookups.cached(address) {
                 Cached::Found(record) => {
                     standing = Standing::Known;
@@ -183,3 +197,6 @@ fn select_tests(
     session.was_new = verdict::is_new(&record);
     if session.due().is_empty() { standing } else { Standing::Other }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ mod lists;
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::address::AddressText;
 use super::dnsbl::guard::notice::Notice;
 use super::policy::Wording;
 use super::smtp::command::LastCommand;
@@ -152,6 +153,9 @@ pub enum LogLine {
     NoValidRcpt(SocketAddr, LastCommand),
     /// The client has too many sessions.
     TooManyConnections(SocketAddr),
+    /// The client comes by a protocol that main.cf's `inet_protocols` does not have. Not named
+    /// here: it has a line of its own.
+    NotServed(SocketAddr),
     /// Too many hand-offs are in progress.
     ServerPortsBusy(SocketAddr),
     /// Too many clients are being screened.
@@ -254,6 +258,7 @@ impl LogLine {
             | LogLine::HandOffTimeout { .. }
             | LogLine::FilterFailed { .. }
             | LogLine::TlsTrouble { .. }
+            | LogLine::NotServed(_)
             | LogLine::TlsNotice { notice: TlsNotice::Suspended, .. } => Level::Warning,
             LogLine::Dnsbl(notice) => notice.level(),
             LogLine::Message(message) => message.level,
@@ -360,7 +365,7 @@ impl fmt::Display for LogLine {
             LogLine::Discarding(client, keywords, vocabulary) => write!(
                 f,
                 "[{}]{}: discarding EHLO keywords: {}",
-                client.ip(),
+                AddressText(client.ip()),
                 client.port(),
                 keywords.listed(*vocabulary)
             ),
@@ -385,6 +390,15 @@ impl fmt::Display for LogLine {
             }
             LogLine::TooManyConnections(client) => {
                 write!(f, "NOQUEUE: reject: CONNECT from {}: too many connections", End(client))
+            }
+            LogLine::NotServed(client) => {
+                let protocol = if client.is_ipv4() { "ipv4" } else { "ipv6" };
+                write!(
+                    f,
+                    "inet_protocols is without {protocol}, but there are clients that use it: \
+                     they are turned away, because smtpd(8) would die of them (to change \
+                     inet_protocols, stop and start Postfix)"
+                )
             }
             LogLine::ServerPortsBusy(client) => {
                 write!(f, "NOQUEUE: reject: CONNECT from {}: all server ports busy", End(client))

@@ -9,7 +9,7 @@ use gatepost::screen::dnsbl::lists::Lists;
 use gatepost::screen::dnsbl::score::TtlLimits;
 use gatepost::screen::dnsbl::site::parse_sites;
 use gatepost::screen::policy::{
-    DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, TlsLevel, Wording,
+    DetailLog, DnsblRules, EngineRules, Limits, Policy, Protocols, Stressed, TlsLevel, Wording,
 };
 use gatepost::screen::smtp::keyword::Keyword;
 use gatepost::screen::test_set::{Action, CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
@@ -62,8 +62,14 @@ pub fn policy(rng: &mut Rng) -> Policy {
             },
             ..stock.engine
         },
+        protocols: match rng.between(0, 19) {
+            0 => Protocols { ipv4: false, ipv6: true },
+            1 => Protocols { ipv4: true, ipv6: false },
+            _ => Protocols { ipv4: true, ipv6: true },
+        },
         limits: Limits {
             per_client: rng.chance(70).then(|| rng.count(1, 6)),
+            prefix_ipv6: rng.pick(&[128, 128, 124, 64]),
             post_queue: rng.count(5, 40),
             pre_queue: rng.count(10, 80),
         },

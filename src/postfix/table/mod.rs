@@ -25,7 +25,7 @@ use super::message::Message;
 pub use cidr::CidrTable;
 pub use constant::{FailTable, RandomTable, StaticTable, Surrogate};
 pub use inline::InlineTable;
-pub use network::{Network, NetworkError, address_text};
+pub use network::{Network, NetworkError};
 pub use regexp::RegexpTable;
 pub use registry::{TableError, TableId, Tables};
 pub use source::{DiskFiles, FileSource, JailedFiles, error_text};
