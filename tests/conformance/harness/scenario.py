@@ -7,6 +7,7 @@ error that silently weakens a scenario is worse than a scenario that stops.
 
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,8 +42,9 @@ class Client:
 
     @property
     def logged(self) -> str:
-        """The address as it is logged, without an interface."""
-        return self.address.partition("%")[0]
+        """The address as it is logged: the C library's form, without an interface."""
+        family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
+        return socket.inet_ntop(family, ipaddress.ip_address(self.address).packed)
 
 
 @dataclass
