@@ -28,6 +28,7 @@ mod cache;
 mod drain;
 mod handoff;
 mod idle;
+mod ipv6;
 mod jail;
 mod lists;
 mod logging;
