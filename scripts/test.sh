@@ -111,7 +111,8 @@ find_cargo
 things=("${BUILD_THINGS[@]}" postconf=postfix)
 for part; do
     case $part in
-        lint | unit) ;;
+        lint) ;;
+        unit) things+=(ip=iproute2 unshare=util-linux) ;;
         man) things+=(mandoc=mandoc) ;;
         conformance | selftest)
             things+=(python3=python3 ip=iproute2 unshare=util-linux mount=mount openssl=openssl
