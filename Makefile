@@ -15,8 +15,8 @@ EXAMPLES = main.cf.example master.cf.example gatepost.cf.example
 # A parameter of Postfix, configured or not.
 postfix = $(shell PATH="$$PATH:/usr/sbin"; { postconf -h $(1) || postconf -dh $(1); } 2>/dev/null)
 
-.PHONY: all build run test lint unit conformance selftest fuzz bench-dnsbl install uninstall \
-	clean man-check help
+.PHONY: all build run test lint unit conformance logtools selftest fuzz bench-dnsbl install \
+	uninstall clean man-check help
 
 all: build
 
@@ -26,7 +26,7 @@ build: ## build the release binary
 run: ## try Gatepost in a private Postfix instance on 127.0.0.1:2525
 	@env --default-signal=HUP,INT,TERM scripts/run-demo.sh
 
-test: ## everything: format, clippy, unit, stub master, manual pages, conformance
+test: ## everything: format, clippy, unit, stub master, manual pages, conformance, log readers
 	@scripts/test.sh
 
 lint: ## format and clippy
@@ -37,6 +37,9 @@ unit: ## all tests of cargo
 
 conformance: ## the conformance scenarios (as root)
 	@scripts/test.sh conformance
+
+logtools: ## do pflogsumm, logwatch, fail2ban and grok patterns see the same? (as root)
+	@scripts/test.sh logtools
 
 selftest: ## does the conformance harness notice faults? (as root)
 	@scripts/test.sh selftest

@@ -5,7 +5,8 @@
 #
 # While the packages are installed, policy-rc.d(8) forbids to start services, unless the
 # machine has one of its own that does so already. Postfix comes without a configuration;
-# without /etc/postfix/main.cf its unit does not start at the next boot either.
+# without /etc/postfix/main.cf its unit does not start at the next boot either. fail2ban's
+# unit is disabled, and logwatch's daily mail: only their programs are wanted.
 
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
@@ -33,3 +34,13 @@ esac
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -q
 apt-get install -y -q --no-install-recommends "$@" </dev/null
+case " $* " in
+    *' fail2ban '*)
+        if command -v systemctl >/dev/null; then
+            systemctl disable fail2ban.service
+        fi
+        ;;
+esac
+case " $* " in
+    *' logwatch '*) chmod a-x /etc/cron.daily/00logwatch ;;
+esac

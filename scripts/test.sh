@@ -1,7 +1,7 @@
 #!/bin/bash
 # `make test`: install what the tests need, run them, and add up.
 #
-#     test.sh [lint] [unit] [man] [conformance] [selftest]
+#     test.sh [lint] [unit] [man] [conformance] [logtools] [selftest]
 #
 # All of them by default. The last line is `N passed, N failed`, with `, N skipped` if
 # some were; the exit status is 1 if any failed or none passed. With CI=true nothing may
@@ -101,14 +101,44 @@ conformance() {
         --known "$ROOT/tests/conformance/known" "${options[@]}"
 }
 
-selftest() {
-    heading 'the conformance harness itself'
-    run_harness "$ROOT/tests/conformance/selftest"
+# pygrok, in a directory of its own. Versions are named, so that a run means the same tomorrow.
+GROK=$TARGET/logtools
+make_grok() {
+    "$GROK/bin/python" -c 'import pygrok, regex' 2>/dev/null && return
+    rm -rf "$GROK"
+    python3 -m venv "$GROK" &&
+        "$GROK/bin/python" -m pip install -q --disable-pip-version-check --no-input \
+            pygrok==1.0.0 regex==2024.11.6
 }
 
-[ $# -gt 0 ] || set -- lint unit man conformance selftest
+logtools() {
+    heading 'what log readers see of postscreen(8) and of Gatepost'
+    if ! build_release; then
+        failed=$((failed + 1))
+        say 'FAIL release build'
+        return
+    fi
+    if ! make_grok; then
+        missing 'logtools needs pygrok from PyPI'
+        return
+    fi
+    run_harness "$ROOT/tests/conformance/logtools" --candidate "$TARGET/release/gatepost" \
+        --python "$GROK/bin/python"
+}
+
+selftest() {
+    heading 'the conformance harness itself'
+    if ! build_release; then
+        failed=$((failed + 1))
+        say 'FAIL release build'
+        return
+    fi
+    run_harness "$ROOT/tests/conformance/selftest" --candidate "$TARGET/release/gatepost"
+}
+
+[ $# -gt 0 ] || set -- lint unit man conformance logtools selftest
 find_cargo
-things=("${BUILD_THINGS[@]}" postconf=postfix)
+things=("${BUILD_THINGS[@]}" postconf=postfix /usr/lib/postfix/postfix-lmdb.so=postfix-lmdb)
 for part; do
     case $part in
         lint) ;;
@@ -116,12 +146,25 @@ for part; do
         man) things+=(mandoc=mandoc) ;;
         conformance | selftest)
             things+=(python3=python3 ip=iproute2 unshare=util-linux mount=mount openssl=openssl
-                sqlite3=sqlite3 pgrep=procps ps=procps rbldnsd=rbldnsd)
+                sqlite3=sqlite3 pgrep=procps ps=procps rbldnsd=rbldnsd
+                haproxy=haproxy)
+            ;;
+        logtools)
+            things+=(python3=python3 ip=iproute2 unshare=util-linux mount=mount openssl=openssl
+                pgrep=procps ps=procps pflogsumm=pflogsumm logwatch=logwatch
+                fail2ban-regex=fail2ban)
             ;;
         *) die "no such part: $part" ;;
     esac
 done
 need_packages "${things[@]}"
+case " $* " in
+    *' logtools '*)
+        # Debian's python3 comes without venv; where the module would be, python3 knows.
+        need_packages "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))'\
+)/ensurepip/__init__.py=python3-venv"
+        ;;
+esac
 cd "$ROOT"
 for part; do
     "$part"

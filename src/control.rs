@@ -26,6 +26,12 @@ pub enum FromWorker {
     ImportWanted,
     /// The cache file was found damaged in use: it should be set aside.
     CacheDamaged,
+    /// The watched file with this number names what the worker has not read and, in its jail,
+    /// cannot read: a successor has to go on.
+    Outdated(u32),
+    /// Another daemon of Postfix's does not talk as one of the known version would: it may
+    /// have been upgraded meanwhile.
+    Misunderstood,
 }
 
 /// A supervisor to its worker.
@@ -74,14 +80,16 @@ impl Channel {
 
     /// A worker sends.
     pub fn tell(&self, message: FromWorker) -> io::Result<()> {
-        let kind = match message {
-            FromWorker::Ready => b'R',
-            FromWorker::Idle => b'I',
-            FromWorker::Busy => b'B',
-            FromWorker::ImportWanted => b'C',
-            FromWorker::CacheDamaged => b'D',
+        let (kind, number) = match message {
+            FromWorker::Ready => (b'R', 0),
+            FromWorker::Idle => (b'I', 0),
+            FromWorker::Busy => (b'B', 0),
+            FromWorker::ImportWanted => (b'C', 0),
+            FromWorker::CacheDamaged => (b'D', 0),
+            FromWorker::Outdated(number) => (b'O', number),
+            FromWorker::Misunderstood => (b'M', 0),
         };
-        self.send(kind, 0, None)
+        self.send(kind, number, None)
     }
 
     /// A supervisor receives. What makes no sense is dropped.
@@ -89,14 +97,19 @@ impl Channel {
         loop {
             let mut buffer = [0; MESSAGE_SIZE];
             let message = match self.receive(&mut buffer)? {
-                Received::Message(_) => match buffer[0] {
-                    b'R' => FromWorker::Ready,
-                    b'I' => FromWorker::Idle,
-                    b'B' => FromWorker::Busy,
-                    b'C' => FromWorker::ImportWanted,
-                    b'D' => FromWorker::CacheDamaged,
-                    _ => continue,
-                },
+                Received::Message(_) => {
+                    let [kind, number @ ..] = buffer;
+                    match kind {
+                        b'R' => FromWorker::Ready,
+                        b'I' => FromWorker::Idle,
+                        b'B' => FromWorker::Busy,
+                        b'C' => FromWorker::ImportWanted,
+                        b'D' => FromWorker::CacheDamaged,
+                        b'O' => FromWorker::Outdated(u32::from_ne_bytes(number)),
+                        b'M' => FromWorker::Misunderstood,
+                        _ => continue,
+                    }
+                }
                 Received::Nothing => return Ok(Received::Nothing),
                 Received::Closed => return Ok(Received::Closed),
             };
@@ -181,6 +194,8 @@ mod tests {
             FromWorker::Busy,
             FromWorker::ImportWanted,
             FromWorker::CacheDamaged,
+            FromWorker::Outdated(70_000),
+            FromWorker::Misunderstood,
         ];
         for message in all {
             worker.tell(message).unwrap();

@@ -1,4 +1,6 @@
-//! Signals, limits, the ways to end, and what the kernel has.
+//! Signals, limits, the ways to end, and what the kernel has; programs that are run beside.
+
+pub mod task;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};

@@ -1,6 +1,8 @@
 //! The only unsafe code: calls that no safe wrapper offers.
 #![allow(unsafe_code)]
 
+pub mod lmdb;
+
 use std::ffi::CStr;
 use std::fmt;
 use std::ops::Range;

@@ -138,8 +138,8 @@ macro_rules! tests {
 
 tests! {
     address_list attr cache_record cidr commands dns_answer dnsbl_sites expand gatepost_cf
-    guard_saved inline log_record main_cf regexp resolv_conf smtp_line smtp_session tables
-    texthash tlsproxy
+    guard_saved inline log_record main_cf proxy_header regexp resolv_conf smtp_line smtp_session
+    snapshot table_servers tables texthash tlsproxy
 }
 
 #[test]

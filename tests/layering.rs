@@ -39,7 +39,7 @@ const ROOMS: &[(u8, &str)] = &[
     (3, "postfix::master"),
     (3, "postfix::pass"),
     (3, "postfix::tlsproxy"),
-    (3, "postfix::proxymap"),
+    (3, "postfix::remote"),
     (3, "postfix::maillog"),
     (4, "daemon"),
     (5, "supervisor"),
@@ -63,6 +63,7 @@ const FORMAT_MODULES: &[&str] = &[
     "postfix::match_list",
     "postfix::mynetworks",
     "postfix::logical_lines",
+    "postfix::proxy_lists",
     "postfix::screen_tables",
     "postfix::table",
 ];
@@ -75,10 +76,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rusqlite", &["cache"]),
     ("mio", &["event", "dns", "daemon"]),
     ("hickory_resolver", &["dns"]),
+    ("heed", &["sys"]),
 ];
 
-/// The only crate besides the standard library that the core may use.
-const CORE_CRATES: &[&str] = &["thiserror"];
+/// The only crates besides the standard library that the core may use: none of them does more
+/// than to compute.
+const CORE_CRATES: &[&str] = &["thiserror", "idna"];
 
 /// What the core may not use of the standard library: descriptors, clocks, files, ...
 const NOT_IN_CORE: &[&str] = &[
@@ -163,7 +166,8 @@ fn crates_stay_in_their_rooms() {
 fn unsafe_is_only_in_sys() {
     let wrong: Vec<String> = all_sources()
         .iter()
-        .filter(|source| source.name != "sys.rs" && source.says("unsafe"))
+        .filter(|source| source.name != "sys.rs" && !source.name.starts_with("sys/"))
+        .filter(|source| source.says("unsafe"))
         .map(|source| format!("{}: unsafe", source.name))
         .collect();
     assert_none(&wrong);

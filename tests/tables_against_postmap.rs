@@ -5,14 +5,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use gatepost::postfix::message::{Level, Message};
-use gatepost::postfix::table::{Answer, DiskFiles, Duplicates, OpenOptions, Tables};
+use gatepost::postfix::table::{
+    Answer, DiskFiles, Duplicates, FileSource, Index, IndexKind, OpenOptions, Tables,
+};
+use gatepost::supervisor::snapshots::{Snapshots, dump_lmdb};
 
 /// postmap opens its tables like this.
 const LIKE_POSTMAP: OpenOptions =
@@ -49,7 +52,7 @@ impl Workshop {
     #[track_caller]
     fn compare(&self, table: &str, keys: &[&str]) {
         let theirs = postmap(&self.directory, table, keys);
-        let ours = gatepost(table, keys);
+        let ours = gatepost(&self.directory, table, keys);
         let lines = |(messages, values): &Outcome| [&messages[..], &values[..]].concat();
         let differs = lines(&ours).into_iter().zip(lines(&theirs)).find(|(a, b)| a != b);
         assert!(
@@ -83,21 +86,56 @@ fn postmap(config: &Path, table: &str, keys: &[&str]) -> Outcome {
     };
     let messages = lines(&output.stderr)
         .iter()
+        // What the library says goes to nobody in a daemon.
+        .filter(|line| !line.starts_with("BDB"))
         .map(|line| line.strip_prefix("postmap: ").unwrap_or(line).to_owned())
         .collect();
     (messages, lines(&output.stdout))
 }
 
-fn gatepost(table: &str, keys: &[&str]) -> Outcome {
+/// Files and databases, as the supervisor reads them.
+struct Files(Snapshots);
+
+impl FileSource for Files {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        DiskFiles.read(path)
+    }
+
+    fn snapshot(&self, index: &Index, messages: &mut Vec<Message>) -> Result<Vec<u8>, String> {
+        if index.kind != IndexKind::Lmdb {
+            return self.0.take(index, messages);
+        }
+        // In this process, which has more threads than one, and must not fork.
+        let (mut output, mut complaints) = (Vec::new(), Vec::new());
+        let done = dump_lmdb(index, &mut output, &mut complaints);
+        let complaints = String::from_utf8(complaints).unwrap();
+        for line in complaints.lines() {
+            match line.split_once(": ").unwrap() {
+                ("warning", text) => messages.push(Message::warning(text)),
+                ("fatal", text) => return Err(text.to_owned()),
+                _ => panic!("{line}"),
+            }
+        }
+        done.unwrap();
+        Ok(output)
+    }
+}
+
+fn gatepost(config: &Path, table: &str, keys: &[&str]) -> Outcome {
+    let files = Files(Snapshots {
+        command_directory: "/usr/sbin".into(),
+        config_directory: config.into(),
+        migrating: false,
+    });
     // As postmap has it: a table that cannot be opened is fatal.
     let mut tables = Tables::new(true);
     let mut messages = Vec::new();
     let mut values = Vec::new();
-    match tables.open(table, LIKE_POSTMAP, &DiskFiles, &mut messages) {
+    match tables.open(table, LIKE_POSTMAP, &files, &mut messages) {
         Err(error) => messages.push(error.message()),
         Ok(id) => {
             for key in keys {
-                match tables.lookup(id, key, &mut messages) {
+                match tables.alone().lookup(id, key, &mut messages) {
                     Answer::Found(value) => {
                         if value.is_empty() {
                             // postmap(1)'s own.
@@ -114,9 +152,14 @@ fn gatepost(table: &str, keys: &[&str]) -> Outcome {
                         values.push(format!("{key}\t{value}"));
                     }
                     Answer::NotFound => {}
+                    Answer::Asked(_) => panic!("{table}: is not asked here"),
                     Answer::Failed => {
-                        // What postmap has found before goes down with it.
-                        messages.push(Message::fatal(format!("table {table}: query error")));
+                        // What postmap has found before goes down with it. Here it calls a
+                        // table of Berkeley DB by its file.
+                        let is_db = table.starts_with("hash:") || table.starts_with("btree:");
+                        let suffix = if is_db { ".db" } else { "" };
+                        let text = format!("table {table}{suffix}: query error");
+                        messages.push(Message::fatal(text));
                         values.clear();
                         break;
                     }
@@ -468,4 +511,98 @@ fn tables_in_their_names() {
             });
         }
     });
+}
+
+/// Makes a database of a text, perhaps as a Postfix without SMTPUTF8.
+fn build(workshop: &Workshop, kind: &str, name: &str, text: &[u8], smtputf8: bool) -> String {
+    let table = format!("{kind}:{}", workshop.file(name, text));
+    let config = if smtputf8 { "" } else { "ascii" };
+    fs::create_dir_all(workshop.directory.join("ascii")).unwrap();
+    workshop.file("ascii/main.cf", b"compatibility_level = 3.6\nsmtputf8_enable = no\n");
+    let status = Command::new("/usr/sbin/postmap")
+        .arg(&table)
+        .env("MAIL_CONFIG", workshop.directory.join(config))
+        .stderr(Stdio::null())
+        .status()
+        .expect("postmap(1) runs");
+    assert!(status.success(), "{table}: {status}");
+    table
+}
+
+#[test]
+fn databases() {
+    let keys = [
+        "",
+        "key",
+        "KEY",
+        "\"quoted key\"",
+        "quoted key",
+        "key2",
+        "KEY2",
+        "k\\ ey",
+        "k6",
+        "colon:",
+        "colon",
+        "a",
+        "b",
+        "\"a\tb\"",
+        "\"a",
+        "127.0.0.5",
+        "2001:db8::5",
+        "2001:DB8::5",
+        "many-7",
+        "many-2999",
+        "many-3000",
+        "\u{e9}",
+        "\u{c9}",
+    ];
+    let many: String = (0..3000).map(|n| format!("many-{n} value {n}\n")).collect();
+    let texts: [(&str, &[u8]); 4] = [
+        ("empty", b""),
+        (
+            "entries",
+            b"key  value one\n\"quoted key\" v2\nKEY2 v3\nk\\ ey v4\nk6\ttab\tvalue  \n cont\n\
+              colon: v7\nonlykey\n\"unbal value x\n\"a\tb\" v8\n127.0.0.5 reject\n\
+              2001:db8::5 permit\n\xc3\xa9 e\n",
+        ),
+        ("duplicates", b"a 1\nb 2\nA 3\n"),
+        ("many", many.as_bytes()),
+    ];
+    // At once, because a refusal takes postmap a second.
+    let compare = |kind: &str| {
+        let workshop = Workshop::new(kind);
+        // An empty key ends postmap, if the table is LMDB's.
+        let keys = if kind == "lmdb" { &keys[1..] } else { &keys[..] };
+        for (name, text) in texts {
+            let table = build(&workshop, kind, name, text, true);
+            workshop.compare(&table, keys);
+        }
+        // Bytes that only a Postfix without SMTPUTF8 lets into a table.
+        let table = build(&workshop, kind, "bytes", b"key caf\xe9\nok fine\n", false);
+        workshop.compare(&table, &["ok"]);
+        workshop.compare(&table, &["key"]);
+
+        let suffix = if kind == "lmdb" { "lmdb" } else { "db" };
+        let table = build(&workshop, kind, "old", b"a b\n", true);
+        let old = workshop.directory.join(format!("old.{suffix}"));
+        let long_ago = SystemTime::now() - Duration::from_secs(7200);
+        File::options().write(true).open(old).unwrap().set_modified(long_ago).unwrap();
+        workshop.compare(&table, &["a"]);
+
+        workshop.compare(&format!("{kind}:/nonexistent/file"), &["a"]);
+        let junk: Vec<u8> = (0..8192_u32).map(|n| (n * n % 251).to_le_bytes()[0]).collect();
+        workshop.file(&format!("junk.{suffix}"), &junk);
+        workshop.compare(&format!("{kind}:{}/junk", workshop.directory.display()), &["a"]);
+    };
+    thread::scope(|scope| {
+        for kind in ["hash", "btree", "lmdb"] {
+            scope.spawn(move || compare(kind));
+        }
+    });
+    // The other type in the same file.
+    let workshop = Workshop::new("types");
+    let hash = build(&workshop, "hash", "one", b"a b\n", true);
+    workshop.compare(&hash.replace("hash:", "btree:"), &["a"]);
+    let btree = build(&workshop, "btree", "two", b"a b\n", true);
+    workshop.compare(&btree.replace("btree:", "hash:"), &["a"]);
 }

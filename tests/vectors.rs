@@ -24,8 +24,8 @@ use gatepost::postfix::screen_tables::{ScreenTableSettings, ScreenTables};
 use gatepost::postfix::table::DiskFiles;
 use gatepost::screen::dnsbl::answer::{Answer, Question};
 use gatepost::screen::event::{
-    Access, Cached, Filtered, HandOffResult, Input, Lookups, Now, Output, PEEK_LIMIT, TlsNews,
-    Watch,
+    Access, Cached, Filtered, HandOffResult, Input, Lookup, Lookups, Now, Output, PEEK_LIMIT,
+    Spoken, TlsNews, Trust, Watch,
 };
 use gatepost::screen::logline::{Level, LogLine, Message};
 use gatepost::screen::policy::{DetailLog, Policy, Wording};
@@ -85,36 +85,61 @@ impl Tables {
 }
 
 impl Lookups for Tables {
-    fn access(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Access {
-        self.access
+    fn access(&mut self, _: SessionId, _: IpAddr, _: &mut Vec<Message>) -> Lookup<Access> {
+        Lookup::Known(self.access)
     }
+
+    fn stop_asking(&mut self, _: SessionId) {}
 
     fn cached(&mut self, client: IpAddr) -> Cached {
         self.cache.get(&client).map_or(Cached::NotFound, |record| Cached::Found(*record))
     }
 
-    fn interface_allowed(&mut self, _: IpAddr, _: &mut Vec<Message>) -> bool {
-        true
+    fn interface_allowed(&mut self, _: SessionId, _: IpAddr, _: &mut Vec<Message>) -> Lookup<bool> {
+        Lookup::Known(true)
     }
 
-    fn discarded_keywords(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Option<String> {
-        self.discarded.map(str::to_owned)
+    fn discarded_keywords(
+        &mut self,
+        _: SessionId,
+        _: IpAddr,
+        _: &mut Vec<Message>,
+    ) -> Lookup<Option<String>> {
+        Lookup::Known(self.discarded.map(str::to_owned))
     }
 
-    fn footer(&mut self, _: &str, _: &mut Vec<Message>) -> Option<String> {
-        None
+    fn footer(&mut self, _: SessionId, _: &str, _: &mut Vec<Message>) -> Lookup<Option<String>> {
+        Lookup::Known(None)
     }
 
     fn local_time(&mut self, _: UnixTime) -> String {
         "Nov 22 10:44:27".to_owned()
     }
 
-    fn command_filter(&mut self, line: &[u8], messages: &mut Vec<Message>) -> Filtered {
-        self.commands.command_filter(line, messages)
+    fn command_filter(
+        &mut self,
+        _: SessionId,
+        line: &[u8],
+        messages: &mut Vec<Message>,
+    ) -> Lookup<Filtered> {
+        Lookup::Known(self.commands.alone().command_filter(line, messages).unwrap())
     }
 
-    fn forbidden(&mut self, word: &[u8], messages: &mut Vec<Message>) -> bool {
-        self.commands.forbidden(word, messages)
+    fn forbidden(
+        &mut self,
+        _: SessionId,
+        word: &[u8],
+        messages: &mut Vec<Message>,
+    ) -> Lookup<bool> {
+        Lookup::Known(self.commands.alone().forbidden(word, messages).unwrap())
+    }
+
+    fn proxy_spoken(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Spoken {
+        Spoken::Yes
+    }
+
+    fn proxy_trusted(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Trust {
+        Trust::Anybody
     }
 }
 
@@ -321,6 +346,7 @@ impl Service {
                 }
                 Output::HandOff { session, .. } => handed_off.push(session),
                 Output::StartTls { session, .. } => starting.push(session),
+                Output::Consume(..) => panic!("nobody comes through a proxy here"),
                 Output::AbandonTls(_) => {}
                 Output::TlsBegins(id) => {
                     let name = self.peers.get(id).unwrap().name;

@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -19,6 +19,7 @@ use super::location::OldCache;
 use super::record::{self, Key};
 use super::set_aside::with_suffix;
 use super::sqlite::{connect, meta, set_meta};
+use crate::process::task::postmap_dump;
 use crate::screen::test_set::CacheRecord;
 
 /// Key of the time of the last clean-up; folded to lower case if postmap(1) wrote it.
@@ -107,13 +108,7 @@ fn dump_into(
 ) -> Result<ImportReport, ImportError> {
     let program = command_directory.join("postmap");
     let failed = |error| ImportError::Run(program.clone(), error);
-    let mut child = Command::new(&program)
-        .arg("-s")
-        .arg(spec)
-        .env_clear()
-        .env("MAIL_CONFIG", config_directory)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
+    let mut child = postmap_dump(command_directory, config_directory, spec)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -1,6 +1,7 @@
 //! Tests of the import; those with a real postmap(1) do nothing where there is none.
 
 use std::io::Write;
+use std::process::Command;
 
 use super::*;
 use crate::cache::sqlite::{OpenOptions, Opened, open};

@@ -239,13 +239,16 @@ fn action(reader: &mut Reader<'_>, parameter: &str) -> Action {
     }
 }
 
-/// main.cf: `postscreen_upstream_proxy_protocol`.
-pub fn upstream_proxy(reader: &mut Reader<'_>) {
+/// main.cf: `postscreen_upstream_proxy_protocol`: whether clients come through a proxy.
+pub fn upstream_proxy(reader: &mut Reader<'_>) -> bool {
     let parameter = "postscreen_upstream_proxy_protocol";
     match reader.str(parameter).as_str() {
-        "" => {}
-        "haproxy" => reader.fatal(format!("{parameter} = haproxy is not supported yet")),
-        other => reader.fatal(format!("unsupported {parameter} value: {other}")),
+        "" => false,
+        "haproxy" => true,
+        other => {
+            reader.fatal(format!("unsupported {parameter} value: {other}"));
+            false
+        }
     }
 }
 

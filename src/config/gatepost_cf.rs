@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::reader::Reader;
 use crate::postfix::main_cf::{Dictionary, Origin};
+use crate::postfix::proxy_lists::{INTERFACES, ListText, NETWORKS, ProxyListSettings};
 use crate::screen::dnsbl::guard;
 use crate::screen::policy::DetailLog;
 
 /// The names that exist.
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 10] = [
     "workers",
     "client_connection_prefix_ipv6",
     "cache_file",
@@ -17,6 +18,9 @@ const NAMES: [&str; 7] = [
     "dnsbl_detail_log",
     "dnsbl_guard",
     "dnsbl_nameservers",
+    NETWORKS,
+    INTERFACES,
+    "upstream_proxy_log_checks",
 ];
 
 /// How different an unknown name may be from an existing one to be called a slip.
@@ -42,6 +46,36 @@ pub struct OwnSettings {
     pub dnsbl_detail_log: DetailLog,
     /// gatepost.cf: `dnsbl_guard`, `enforce`, `warn` or `off`.
     pub dnsbl_guard: guard::Mode,
+    /// gatepost.cf: `upstream_proxy_networks` and `upstream_proxy_interfaces`.
+    pub proxy_lists: ProxyListSettings,
+    /// gatepost.cf: `upstream_proxy_log_checks`, `yes` or `no`.
+    pub upstream_proxy_log_checks: bool,
+}
+
+/// What is wrong with gatepost.cf as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OwnTrouble {
+    /// Nothing that matters here.
+    #[default]
+    None,
+    /// It cannot be read, or somebody seems to have meant `upstream_proxy_networks`: unless it
+    /// is there all the same, the trusted proxies are not known.
+    ProxiesMeant,
+}
+
+/// Looks for lines that begin almost with `upstream_proxy_networks`. If the name is misspelt or
+/// the `=` is missing, it would otherwise be as if there were no list, and everybody trusted.
+pub(super) fn trouble(text: &[u8]) -> OwnTrouble {
+    let is_meant = |line: &[u8]| {
+        let ends = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'=';
+        let word = line.trim_ascii_start().split(ends).next().unwrap_or_default();
+        nearest(&String::from_utf8_lossy(word)) == Some(NETWORKS)
+    };
+    if text.split(|byte| *byte == b'\n').any(is_meant) {
+        OwnTrouble::ProxiesMeant
+    } else {
+        OwnTrouble::None
+    }
 }
 
 impl Default for OwnSettings {
@@ -54,6 +88,8 @@ impl Default for OwnSettings {
             dnsbl_nameservers: String::new(),
             dnsbl_detail_log: DetailLog::Listed,
             dnsbl_guard: guard::Mode::Enforce,
+            proxy_lists: ProxyListSettings::default(),
+            upstream_proxy_log_checks: true,
         }
     }
 }
@@ -64,9 +100,14 @@ impl OwnSettings {
     pub(super) fn read(
         file: &str,
         dictionary: Option<&Dictionary>,
+        trouble: OwnTrouble,
         reader: &mut Reader<'_>,
     ) -> OwnSettings {
         let mut own = OwnSettings::default();
+        let named = dictionary.is_some_and(|all| all.value(NETWORKS).is_some());
+        if trouble == OwnTrouble::ProxiesMeant && !named {
+            own.proxy_lists.networks = ListText::Unusable;
+        }
         let Some(dictionary) = dictionary else { return own };
         for (name, entry) in dictionary.iter() {
             let place = match entry.origin {
@@ -74,8 +115,16 @@ impl OwnSettings {
                 Origin::CommandLine => file.to_owned(),
             };
             let problem = match reader.values.expand_for(dictionary, &entry.value) {
+                // What has become of it is not what was meant.
+                Ok(value) if value.is_empty() && !entry.value.trim().is_empty() => {
+                    own.cannot_tell(name);
+                    own.set(name, &value).err()
+                }
                 Ok(value) => own.set(name, &value).err(),
-                Err(error) => Some(error.to_string()),
+                Err(error) => {
+                    own.cannot_tell(name);
+                    Some(error.to_string())
+                }
             };
             if let Some(problem) = problem {
                 reader.warn(format!("{place}: {problem}"));
@@ -84,8 +133,38 @@ impl OwnSettings {
         own
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+    /// The list that a name stands for; `None` for other settings.
+    fn list(&mut self, name: &str) -> Option<&mut ListText> {
         match name {
+            NETWORKS => Some(&mut self.proxy_lists.networks),
+            INTERFACES => Some(&mut self.proxy_lists.interfaces),
+            _ => None,
+        }
+    }
+
+    /// A list that cannot be told must not be as good as none.
+    fn cannot_tell(&mut self, name: &str) {
+        if let Some(list) = self.list(name) {
+            *list = ListText::Unusable;
+        }
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        if let Some(list) = self.list(name) {
+            if !value.is_empty() {
+                *list = ListText::Text(value.to_owned());
+            }
+            return Ok(());
+        }
+        match name {
+            "upstream_proxy_log_checks" => {
+                self.upstream_proxy_log_checks = match value {
+                    "yes" => true,
+                    "no" => false,
+                    _ => return Err(not_one_of(name, value, "yes, no")),
+                };
+                Ok(())
+            }
             "workers" => set_number(&mut self.workers, name, value, 1, 64),
             "client_connection_prefix_ipv6" => {
                 set_number(&mut self.client_connection_prefix_ipv6, name, value, 1, 128)
@@ -176,6 +255,20 @@ fn distance(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_of_proxies_that_was_meant() {
+        for (text, expected) in [
+            ("", OwnTrouble::None),
+            ("# upstream_proxy_networks\nworkers = 2\n", OwnTrouble::None),
+            ("upstream_proxy_interfaces = 127.0.0.1\n", OwnTrouble::None),
+            ("upstream_proxy_networks = 127.0.0.1\n", OwnTrouble::ProxiesMeant),
+            ("workers = 2\nupstream_proxy_network=127.0.0.1\n", OwnTrouble::ProxiesMeant),
+            ("upstream_proxy_networks 127.0.0.1\n", OwnTrouble::ProxiesMeant),
+        ] {
+            assert_eq!(trouble(text.as_bytes()), expected, "{text:?}");
+        }
+    }
 
     #[test]
     fn distances() {

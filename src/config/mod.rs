@@ -20,7 +20,7 @@ use crate::postfix::message::{Level, Message};
 use crate::postfix::params::{Fetched, Surroundings, Values};
 use crate::screen::policy::Policy;
 use build_defaults::BuildDefaults;
-use gatepost_cf::OwnSettings;
+use gatepost_cf::{OwnSettings, OwnTrouble};
 use reader::Reader;
 use settings::Settings;
 
@@ -30,6 +30,7 @@ pub struct Sources {
     config_directory: PathBuf,
     main_cf: Dictionary,
     gatepost_cf: Option<Dictionary>,
+    own_trouble: OwnTrouble,
     messages: Vec<Message>,
 }
 
@@ -95,6 +96,9 @@ impl Sources {
         };
         let mut sources =
             Self::from_texts(config_directory, &main_cf, gatepost_cf.as_deref(), overrides)?;
+        if trouble.is_some() {
+            sources.own_trouble = OwnTrouble::ProxiesMeant;
+        }
         sources.messages.extend(trouble);
         Ok(sources)
     }
@@ -126,10 +130,11 @@ impl Sources {
                 return Err(Fatal { messages });
             }
         };
+        let own_trouble = gatepost_cf.map(gatepost_cf::trouble).unwrap_or_default();
         let gatepost_cf = gatepost_cf
             .map(|text| Dictionary::parse_leniently(&name("gatepost.cf"), text, &mut messages));
         let config_directory = config_directory.to_owned();
-        Ok(Sources { config_directory, main_cf, gatepost_cf, messages })
+        Ok(Sources { config_directory, main_cf, gatepost_cf, own_trouble, messages })
     }
 
     /// The settings of main.cf and of the command line.
@@ -182,12 +187,13 @@ pub fn load(sources: &Sources, request: &Request) -> Result<Loaded, Fatal> {
     let dnsbl_sites = checks::dnsbl_sites(&mut reader);
     let tls_level = checks::tls_level(&mut reader);
     let actions = checks::actions(&mut reader);
-    checks::upstream_proxy(&mut reader);
+    let upstream_proxy = checks::upstream_proxy(&mut reader);
     let address_format = checks::address_format(&mut reader);
 
     let own = OwnSettings::read(
         &sources.config_directory.join("gatepost.cf").display().to_string(),
         sources.gatepost_cf.as_ref(),
+        sources.own_trouble,
         &mut reader,
     );
     let checked = settings::Checked {
@@ -200,6 +206,7 @@ pub fn load(sources: &Sources, request: &Request) -> Result<Loaded, Fatal> {
         dnsbl_sites,
         tls_level,
         address_format,
+        upstream_proxy,
         own,
     };
     let settings = Settings::read(&mut reader, checked);

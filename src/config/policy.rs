@@ -4,10 +4,13 @@ use super::checks::Actions;
 use super::reader::Reader;
 use super::settings::{Engine, Settings};
 use crate::postfix::lists::split_list;
+use crate::postfix::proxy_lists::{ListText, NETWORKS};
 use crate::screen::dnsbl::lists::Lists;
 use crate::screen::dnsbl::score::TtlLimits;
 use crate::screen::footer::{Filter, Footers};
-use crate::screen::policy::{DnsblRules, EngineRules, Limits, Policy, TlsLevel, Wording};
+use crate::screen::policy::{
+    DnsblRules, EngineRules, Limits, Policy, TlsLevel, UpstreamProxy, Wording,
+};
 use crate::screen::smtp::discard::{Discarded, Vocabulary};
 use crate::screen::smtp::keyword::Keyword;
 use crate::screen::test_set::{PerTest, Test, TestSet};
@@ -72,6 +75,7 @@ pub fn policy(reader: &mut Reader<'_>, actions: Actions, settings: &Settings) ->
         delay_resolution: u8::try_from(reader.int("delay_logging_resolution_limit")).unwrap_or(0),
         smtpd_service: reader.str("smtpd_service_name"),
         tlsproxy_service: reader.str("tlsproxy_service_name"),
+        upstream_proxy: settings.upstream_proxy.then(|| upstream_proxy(reader, settings)),
     }
 }
 
@@ -103,6 +107,17 @@ fn engine(settings: &Settings) -> EngineRules {
         command_filter: wanted.command_filter.clone(),
         address_format: wanted.address_format,
         old_starttls_syntax: is_before(3, 8),
+    }
+}
+
+fn upstream_proxy(reader: &mut Reader<'_>, settings: &Settings) -> UpstreamProxy {
+    let own = &settings.own;
+    if !own.upstream_proxy_log_checks && own.proxy_lists.networks == ListText::Unset {
+        reader.warn(format!("upstream_proxy_log_checks = no has no effect without {NETWORKS}"));
+    }
+    UpstreamProxy {
+        timeout: reader.time("postscreen_upstream_proxy_timeout"),
+        log_checks: own.upstream_proxy_log_checks,
     }
 }
 

@@ -4,19 +4,16 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::Signal;
 
 use super::Sources;
+use crate::process::task::{End, Task, postfix_program};
 use crate::screen::expand::{Mode, expand};
 
 /// How long postconf(1) may take; it needs some 10 ms.
 pub const TIME_LIMIT: Duration = Duration::from_secs(2);
-
-/// How often to look whether it is done.
-const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The largest answer that makes sense, in bytes.
 const MAX_TEXT: u64 = 64 << 10;
@@ -34,8 +31,11 @@ pub enum AskError {
     #[error("no answer within {} s", .0.as_secs())]
     Timeout(Duration),
     /// It failed.
-    #[error("{0}")]
-    Failed(ExitStatus),
+    #[error("exit status {0}")]
+    Failed(i32),
+    /// A signal ended it.
+    #[error("killed by {0}")]
+    Killed(Signal),
     /// It did not say which version it is.
     #[error("no mail_version in the answer")]
     Empty,
@@ -80,6 +80,17 @@ pub fn values(
     Ok(answer.lines().filter_map(pair).collect())
 }
 
+/// The types of tables that this Postfix knows, its own and those of its plug-ins.
+///
+/// # Errors
+/// The reason in words.
+pub fn table_types(sources: &Sources) -> Result<Vec<String>, String> {
+    let program = find(sources).ok_or("cannot find postconf")?;
+    let answer = run(&program, sources.config_directory(), ["-m"], TIME_LIMIT);
+    let answer = answer.map_err(|error| format!("{}: {error}", program.display()))?;
+    Ok(answer.split_whitespace().map(str::to_owned).collect())
+}
+
 /// A line of the form `name = value`.
 fn pair(line: &str) -> Option<(String, String)> {
     let (name, value) = line.split_once('=')?;
@@ -97,52 +108,18 @@ pub fn run(
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
     time_limit: Duration,
 ) -> Result<String, AskError> {
-    let end = Instant::now() + time_limit;
-    let mut child = Command::new(program)
-        .arg("-c")
-        .arg(config_directory)
-        .args(arguments)
-        .env_clear()
-        .env("LANG", "C")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let answer = collect(&mut child, end, time_limit);
-    if answer.is_err() {
-        // It may have ended by itself meanwhile; then there is nobody to kill.
-        let _ = child.kill();
-        let _ = child.wait();
+    let mut command = postfix_program(program, config_directory);
+    command.arg("-c").arg(config_directory).args(arguments);
+    let outcome = Task::run(command, time_limit)?.wait()?;
+    match outcome.end {
+        End::Success => {}
+        End::Timeout(limit) => return Err(AskError::Timeout(limit)),
+        End::Failure(status) => return Err(AskError::Failed(status)),
+        End::Signal(signal) => return Err(AskError::Killed(signal)),
     }
-    answer
-}
-
-/// Reads the output while it comes, so that neither a full pipe nor one that a descendant
-/// keeps open makes us wait past the end.
-fn collect(child: &mut Child, end: Instant, time_limit: Duration) -> Result<String, AskError> {
-    let mut output = Vec::new();
-    let mut pipe = child.stdout.take();
-    if let Some(pipe) = &pipe {
-        fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(io::Error::from)?;
-    }
-    loop {
-        let status = child.try_wait()?;
-        if let Some(pipe) = &mut pipe {
-            let room = MAX_TEXT.saturating_sub(u64::try_from(output.len()).unwrap_or(MAX_TEXT));
-            match pipe.take(room).read_to_end(&mut output) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => drop(result?),
-            }
-        }
-        match status {
-            Some(status) if status.success() => {
-                return Ok(String::from_utf8_lossy(&output).into_owned());
-            }
-            Some(status) => return Err(AskError::Failed(status)),
-            None if Instant::now() >= end => return Err(AskError::Timeout(time_limit)),
-            None => std::thread::sleep(POLL_INTERVAL),
-        }
-    }
+    let mut answer = Vec::new();
+    outcome.output.take(MAX_TEXT).read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub struct Settings {
     pub compatibility_level: CompatibilityLevel,
     /// main.cf: `smtputf8_enable`.
     pub smtputf8: bool,
+    /// main.cf: `socketmap_max_query_size` and `socketmap_max_reply_size`, bytes; Postfix 3.10.
+    pub socketmap_limits: (usize, usize),
     /// Other services, by the names of their sockets in `private/`.
     pub services: Services,
     /// Who is let in.
@@ -50,6 +52,8 @@ pub struct Settings {
     pub dnsbl: Dnsbl,
     /// The built-in SMTP engine.
     pub engine: Engine,
+    /// main.cf: `postscreen_upstream_proxy_protocol` is `haproxy`.
+    pub upstream_proxy: bool,
     /// gatepost.cf.
     pub own: OwnSettings,
 }
@@ -91,6 +95,8 @@ pub struct Services {
     pub tlsproxy: String,
     /// main.cf: `dnsblog_service_name`.
     pub dnsblog: String,
+    /// main.cf: `proxymap_service_name`.
+    pub proxymap: String,
 }
 
 /// The lists of clients and of interfaces, and what they depend on.
@@ -111,6 +117,9 @@ pub struct Access {
     pub inet_interfaces: String,
     /// main.cf: `inet_protocols`; at least one.
     pub inet_protocols: Protocols,
+    /// main.cf: `non_bdb_migration_level` is not `disable`: a hash or btree table may be of
+    /// another type.
+    pub non_bdb_migration: bool,
 }
 
 /// The verdict cache.
@@ -185,6 +194,7 @@ pub(super) struct Checked {
     pub dnsbl_sites: Vec<Site>,
     pub tls_level: TlsLevel,
     pub address_format: AddressFormat,
+    pub upstream_proxy: bool,
     pub own: OwnSettings,
 }
 
@@ -211,10 +221,15 @@ impl Settings {
             mail_version: reader.values.version(),
             compatibility_level: checked.compatibility_level,
             smtputf8: reader.bool("smtputf8_enable"),
+            socketmap_limits: (
+                reader.count("socketmap_max_query_size"),
+                reader.count("socketmap_max_reply_size"),
+            ),
             services: Services {
                 smtpd: reader.str("smtpd_service_name"),
                 tlsproxy: reader.str("tlsproxy_service_name"),
                 dnsblog: reader.str("dnsblog_service_name"),
+                proxymap: reader.str("proxymap_service_name"),
             },
             access: access(reader, checked.mynetworks_style, checked.inet_protocols),
             cache: Cache {
@@ -237,6 +252,7 @@ impl Settings {
                 reply_map: reader.optional("postscreen_dnsbl_reply_map"),
             },
             engine: engine(reader, checked.tls_level, checked.address_format),
+            upstream_proxy: checked.upstream_proxy,
             own: checked.own,
         }
     }
@@ -252,6 +268,7 @@ fn access(reader: &mut Reader<'_>, mynetworks_style: Style, inet_protocols: Prot
         mynetworks_style,
         inet_interfaces: reader.str("inet_interfaces"),
         inet_protocols,
+        non_bdb_migration: reader.str("non_bdb_migration_level") != "disable",
     }
 }
 

@@ -13,15 +13,17 @@ use crate::screen::test_set::{Action, Test, TestSet};
 fn run(main_cf: &str, own: Option<&str>, version: &str) -> Result<Loaded, Fatal> {
     let own = own.map(str::as_bytes);
     let sources = Sources::from_texts(Path::new("CONF"), main_cf.as_bytes(), own, &[])?;
-    let build = format!("mail_version = {version}");
-    let request = Request {
+    load(&sources, &request(version))
+}
+
+fn request(version: &str) -> Request {
+    Request {
         service_name: "smtp".to_owned(),
         process_name: "postscreen".to_owned(),
         process_id: 1,
         host_name: "mx.example.test".to_owned(),
-        build_defaults: BuildDefaults::parse(&build),
-    };
-    load(&sources, &request)
+        build_defaults: BuildDefaults::parse(&format!("mail_version = {version}")),
+    }
 }
 
 fn loaded(main_cf: &str) -> Loaded {
@@ -199,10 +201,6 @@ fn single_failures() {
             "postscreen_greet_action =",
             vec!["fatal: bad string length 0 < 1: postscreen_greet_action = "],
         ),
-        (
-            "postscreen_upstream_proxy_protocol = haproxy",
-            vec!["fatal: postscreen_upstream_proxy_protocol = haproxy is not supported yet"],
-        ),
         ("myhostname =", vec!["fatal: bad string length 0 < 1: myhostname = "]),
         (
             "mydomain = bad..x",
@@ -342,6 +340,18 @@ fn overrides() {
         Sources::from_texts(Path::new("CONF"), b"x = 1\nsmtpd_banner = y", None, &overrides)
             .unwrap();
     assert_eq!(sources.main_cf().value("smtpd_banner"), Some("from -o $x"));
+    let called = |version: &str, main_cf: &[u8], overrides: &[String]| {
+        let sources = Sources::from_texts(Path::new("CONF"), main_cf, None, overrides).unwrap();
+        load(&sources, &request(version)).unwrap().policy.smtpd_banner
+    };
+    let banner = b"smtpd_banner = $process_name $service_name";
+    let names = ["process_name=x", "service_name=y"].map(str::to_owned);
+    let usual = called("3.7.11", banner, &[]);
+    assert_eq!(called("3.7.11", banner, &names), "x y");
+    assert_eq!(called("3.11.6", banner, &names), "x y");
+    assert_eq!(called("3.12-20260821", banner, &names), usual);
+    let in_main_cf = b"process_name = x\nsmtpd_banner = $process_name $service_name";
+    assert_eq!(called("3.7.11", in_main_cf, &[]), usual);
     let bad = ["noequals".to_owned()];
     let fatal = Sources::from_texts(Path::new("CONF"), b"a = b", None, &bad).unwrap_err();
     assert_eq!(
@@ -395,4 +405,29 @@ fn gatepost_cf() {
     let bad = run("", Some("workers = 65\ncache_file = x\nworkers = $("), "3.7.11").unwrap();
     assert_eq!(bad.settings.own, OwnSettings::default());
     assert_eq!(bad.messages.len(), 3);
+}
+
+#[test]
+fn lists_of_proxies_that_cannot_be_told_trust_nobody() {
+    use crate::postfix::proxy_lists::ListText;
+    let networks = |own: &str| {
+        let loaded =
+            run("postscreen_upstream_proxy_protocol = haproxy", Some(own), "3.7.11").unwrap();
+        assert!(loaded.policy.upstream_proxy.is_some());
+        loaded.settings.own.proxy_lists.networks
+    };
+    let text = |text: &str| ListText::Text(text.to_owned());
+    assert_eq!(networks("workers = 1"), ListText::Unset);
+    assert_eq!(networks("upstream_proxy_networks ="), ListText::Unset);
+    assert_eq!(networks("upstream_proxy_networks = 10.0.0.1, ::1"), text("10.0.0.1, ::1"));
+    for mistake in [
+        "upstream_proxy_networks = $nothing",
+        "upstream_proxy_networks = ${nothing",
+        "upstream_proxy_networks 10.0.0.1",
+        "upstream_proxy_network = 10.0.0.1",
+        "upstream_proxies_networks = 10.0.0.1",
+    ] {
+        assert_eq!(networks(mistake), ListText::Unusable, "{mistake}");
+    }
+    assert_eq!(networks("upstream_proxy_network = x\nupstream_proxy_networks = ::1"), text("::1"));
 }

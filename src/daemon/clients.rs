@@ -1,7 +1,7 @@
 //! What happens at clients' sockets, as inputs for the core.
 
 use super::worker::{Outcome, Timer, Worker};
-use crate::event::conn::{self, Farewell};
+use crate::event::conn::{self, Conn, Farewell};
 use crate::event::reactor::Ready;
 use crate::postfix::pass::PassError;
 use crate::screen::event::{HandOffResult, Input, Now, PEEK_LIMIT, Watch};
@@ -39,6 +39,9 @@ impl Worker {
             // Its input was left alone meanwhile, and the edge that told of it is gone.
             return self.readable.push_back(id);
         }
+        if event.ended {
+            conn.saw_end();
+        }
         if event.readable {
             self.input_from(id, now);
         }
@@ -57,7 +60,13 @@ impl Worker {
                 let input = conn.peek(&mut buffer);
                 if let conn::Input::Bytes(count) = input {
                     let data = buffer.get(..count).unwrap_or_default();
-                    return self.feed(Input::Peeked { session: id, data }, now);
+                    self.feed(Input::Peeked { session: id, data }, now);
+                    // Looked at again, the same bytes would be there, and not the end.
+                    let still = |conn: &&Conn| conn.watch() == Watch::Peek && conn.has_ended();
+                    if self.conns.get(id).filter(still).is_some() {
+                        self.feed(Input::Closed { session: id }, now);
+                    }
+                    return;
                 }
                 input
             }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::inquiries::Asker;
 use super::worker::{Outcome, Timer, Worker};
 use nix::errno::Errno;
 
@@ -70,6 +71,12 @@ impl Worker {
                     Err(_) => self.results.push_back(Outcome::Closed(id)),
                 }
             }
+            Output::Consume(id, count) => {
+                let Some(conn) = self.conns.get_mut(id) else { return };
+                if conn.consume(count).is_err() {
+                    self.results.push_back(Outcome::Closed(id));
+                }
+            }
             Output::SetDeadline(id, at) => self.timers.set(Timer::Session(id), at),
             Output::AskList(question) => {
                 if let Some(lists) = &mut self.lists {
@@ -89,7 +96,7 @@ impl Worker {
             Output::Store(address, record) => self.sources.cache.store(address, record),
             Output::HandOff { session, client, server } => self.pass(session, client, server),
             Output::StartTls { session, client } => self.start_tls(session, client),
-            Output::AbandonTls(id) => self.abandon_tls(id),
+            Output::AbandonTls(id) => self.give_up_on_tlsproxy(id),
             Output::TlsBegins(id) => self.tls_begins(id),
             Output::Close(id) => self.close(id, now),
         }
@@ -141,6 +148,7 @@ impl Worker {
 
     fn close(&mut self, id: SessionId, now: Now) {
         self.timers.cancel(Timer::Session(id));
+        self.sources.inquiries.forget(Asker::Session(id));
         self.abandon_tls(id);
         let Some(conn) = self.conns.get_mut(id) else { return };
         if self.lingering < MOST_LINGERING {

@@ -13,7 +13,7 @@ use super::worker::{Idleness, Stage, Timer, Watched, Worker};
 use crate::cache::CacheEvent;
 use crate::control::{FromWorker, Received, ToWorker};
 use crate::postfix::maillog;
-use crate::postfix::message::Message;
+use crate::postfix::screen_tables::Reloaded;
 use crate::screen::event::{Input, Now};
 
 /// How long clients have after SIGTERM to read their 421. systemd and `postfix stop` count to
@@ -68,32 +68,41 @@ impl Worker {
     fn take_in(&mut self, number: u32, file: OwnedFd, now: Now) {
         let index = usize::try_from(number).unwrap_or(usize::MAX);
         let Some(watched) = self.settings.watched.get(index) else { return };
-        let path = watched.path();
-        let Content { modified, text } = match read_whole(&File::from(file)) {
+        let content = match read_whole(&File::from(file)) {
             Ok(content) => content,
             Err(error) => {
-                log::warn!("{}: read: {error}; keeping the former content", path.display());
+                log::warn!("{watched}: read: {error}; keeping the former content");
                 return;
             }
         };
-        match watched {
-            Watched::Table(path) => {
-                let mut messages = self.sources.tables.reload(path, &text);
-                let tables = &self.sources.tables;
-                let named =
-                    self.screener.rename_lists(|domain| tables.dnsbl_name(domain, &mut messages));
-                messages.extend(named.err().map(|error| Message::warning(error.to_string())));
-                for message in messages {
-                    maillog::message(&message);
-                }
+        let mut messages = match watched {
+            Watched::Table(path) => match self.sources.tables.reload(path, &content.text) {
+                Reloaded::Done(messages) => messages,
+                Reloaded::NeedsMore => return self.tell(FromWorker::Outdated(number)),
+            },
+            Watched::Index(index) => {
+                self.sources.tables.reload_index(index, &content.text);
+                Vec::new()
             }
             Watched::NameServers(number, _) => {
                 if let Some(lists) = &mut self.lists {
-                    lists.take_in(*number, Content { modified, text }, now);
+                    lists.take_in(*number, content, now);
                 }
+                log::info!("{watched} has changed - taken in");
+                return;
             }
+        };
+        messages.extend(self.sources.name_lists(&mut self.screener));
+        for message in &messages {
+            maillog::message(message);
         }
-        log::info!("file {} has changed - taken in", path.display());
+        log::info!("{watched} has changed - taken in");
+    }
+
+    /// Another daemon of Postfix's does not say what one of the known version would. The
+    /// supervisor looks into that; for this client it is too late.
+    pub(super) fn misunderstood(&self) {
+        self.tell(FromWorker::Misunderstood);
     }
 
     pub(super) fn signalled(&mut self, now: Now) {

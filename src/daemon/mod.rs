@@ -9,15 +9,18 @@
 mod accept;
 mod clients;
 mod effects;
+mod inquiries;
 mod lifecycle;
 mod lists;
 mod lookups;
 mod names;
 mod starttls;
 mod startup;
+mod table_servers;
 mod worker;
 
 pub use names::{Content, NameServers, ResolvConf};
 pub use starttls::Tlsproxy;
 pub use startup::{CacheStart, Start, run};
+pub use table_servers::TableServerSettings;
 pub use worker::{Watched, WorkerSettings};

@@ -156,6 +156,9 @@ impl Worker {
 
     fn tls_failed(&mut self, id: SessionId, trouble: &Trouble, now: Now) {
         self.abandon_tls(id);
+        if matches!(trouble, Trouble::Says(_)) {
+            self.misunderstood();
+        }
         let stream = self.settings.tlsproxy.path.display().to_string();
         let detail = match trouble {
             Trouble::Says(Failure::Greeting(flaw) | Failure::Status(Some(flaw))) => {
@@ -178,11 +181,18 @@ impl Worker {
         self.feed(Input::Tls { session: id, news }, now);
     }
 
-    /// Closes a channel to tlsproxy(8) that is no client's.
-    pub(super) fn abandon_tls(&mut self, id: SessionId) {
-        if let Some(mut asking) = self.asking.remove(id) {
-            // Closing it, which follows, does the same if this fails.
-            let _ = self.reactor.deregister(&mut asking.channel);
+    /// The core does not wait for tlsproxy(8) any longer.
+    pub(super) fn give_up_on_tlsproxy(&mut self, id: SessionId) {
+        if self.abandon_tls(id) {
+            self.misunderstood();
         }
+    }
+
+    /// Closes a channel to tlsproxy(8) that is no client's; whether there was one.
+    pub(super) fn abandon_tls(&mut self, id: SessionId) -> bool {
+        let Some(mut asking) = self.asking.remove(id) else { return false };
+        // Closing it, which follows, does the same if this fails.
+        let _ = self.reactor.deregister(&mut asking.channel);
+        true
     }
 }

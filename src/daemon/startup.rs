@@ -12,9 +12,11 @@ use nix::sys::signal::Signal;
 use thiserror::Error;
 
 use super::effects::saved_lists;
+use super::inquiries::Inquiries;
 use super::lists::ListLookups;
 use super::lookups::Sources;
 use super::names::NameServers;
+use super::table_servers::{TableServerSettings, TableServers};
 use super::worker::{Parts, Worker, WorkerSettings, now};
 use crate::cache::location::Location;
 use crate::cache::sqlite::{self, Opened};
@@ -52,6 +54,8 @@ pub struct Start {
     pub jail: Option<PathBuf>,
     /// Who is asked about DNS blocklists; `None` if there are none.
     pub name_servers: Option<NameServers>,
+    /// How Postfix's own servers of tables are asked.
+    pub table_servers: TableServerSettings,
     /// Where the cache is.
     pub cache: CacheStart,
     /// main.cf: `postscreen_watchdog_timeout`.
@@ -115,6 +119,8 @@ fn begin(start: Start) -> Result<Worker, StartError> {
     enter(&start.owner, start.unprivileged, start.jail.as_deref())?;
 
     let reactor = Reactor::new().map_err(system("epoll_create"))?;
+    let registry = reactor.share().map_err(system("epoll"))?;
+    let table_servers = TableServers::new(registry, start.table_servers);
     let heartbeat = Arc::new(Heartbeat::new());
     let waker = reactor.waker().map_err(system("eventfd"))?;
     let watchdog =
@@ -151,7 +157,8 @@ fn begin(start: Start) -> Result<Worker, StartError> {
         saved_lists,
         listeners: listeners.into_iter().map(TcpListener::from_std).collect(),
         screener: Screener::new(start.policy),
-        sources: Sources { tables: start.tables, cache },
+        table_servers,
+        sources: Sources { tables: start.tables, inquiries: Inquiries::default(), cache },
         settings: start.settings,
         supervisor: start.supervisor,
         signals,

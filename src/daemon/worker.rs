@@ -4,10 +4,10 @@
 //! the deadlines that have come, and the sockets that may still have input, in this order.
 
 use std::collections::VecDeque;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{fmt, io};
 
 use mio::net::TcpListener;
 use nix::errno::Errno;
@@ -17,12 +17,14 @@ use super::clients::read_size;
 use super::lists::ListLookups;
 use super::lookups::Sources;
 use super::starttls::{Asking, Tlsproxy};
+use super::table_servers::TableServers;
 use crate::cache::watchdog::Heartbeat;
 use crate::control::{Channel, FromWorker};
 use crate::event::conn::Conn;
 use crate::event::reactor::{Reactor, Ready, Source};
 use crate::event::timers::Timers;
 use crate::postfix::pass::PassError;
+use crate::postfix::table::Index;
 use crate::screen::dnsbl::guard::saved::Saved;
 use crate::screen::event::{HandOffResult, Input, Now, Output};
 use crate::screen::screener::Screener;
@@ -41,6 +43,8 @@ pub struct Worker {
     pub(super) timers: Timers<Timer>,
     pub(super) screener: Screener,
     pub(super) sources: Sources,
+    /// The way to tables elsewhere.
+    pub(super) table_servers: TableServers,
     /// `None` if there are no DNS blocklists.
     pub(super) lists: Option<ListLookups>,
     /// What effects have come to; handled in the next turn.
@@ -90,15 +94,20 @@ pub struct WorkerSettings {
 pub enum Watched {
     /// Tables and lists come from it.
     Table(PathBuf),
+    /// A table is a snapshot of this database, and snapshots are what is reported.
+    Index(Index),
     /// It may say which name servers to ask; its number in [`super::NameServers`].
     NameServers(usize, PathBuf),
 }
 
-impl Watched {
-    /// The file.
-    pub fn path(&self) -> &Path {
+/// As the log calls it.
+impl fmt::Display for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Watched::Table(path) | Watched::NameServers(_, path) => path,
+            Watched::Table(path) | Watched::NameServers(_, path) => {
+                write!(f, "file {}", path.display())
+            }
+            Watched::Index(index) => write!(f, "table {index}"),
         }
     }
 }
@@ -165,6 +174,8 @@ pub struct Parts {
     pub screener: Screener,
     /// Tables and cache.
     pub sources: Sources,
+    /// The way to tables elsewhere.
+    pub table_servers: TableServers,
     /// The way to DNS blocklists.
     pub lists: Option<ListLookups>,
     /// What earlier processes have stored of DNS blocklists.
@@ -202,6 +213,7 @@ impl Worker {
             timers: Timers::default(),
             screener: parts.screener,
             sources: parts.sources,
+            table_servers: parts.table_servers,
             lists: parts.lists,
             results: VecDeque::new(),
             readable: VecDeque::new(),
@@ -220,6 +232,8 @@ impl Worker {
             idleness: Idleness::Busy,
         };
         worker.watch_idleness(now());
+        // Those that tables elsewhere know; the others have theirs already.
+        worker.name_lists();
         if worker.lists.is_some() {
             worker.watch_lists(&parts.saved_lists, now());
         }
@@ -232,7 +246,8 @@ impl Worker {
         while !self.is_done() {
             let busy = !self.results.is_empty()
                 || !self.readable.is_empty()
-                || !self.acceptable.is_empty();
+                || !self.acceptable.is_empty()
+                || self.has_answers();
             let deadline = if busy { Some(Instant::now()) } else { self.next_deadline() };
             self.reactor.wait(deadline, &mut ready)?;
             self.heartbeat.turn_begins();
@@ -249,7 +264,8 @@ impl Worker {
 
     fn next_deadline(&mut self) -> Option<Instant> {
         let lists = self.lists.as_mut().and_then(ListLookups::next_deadline);
-        self.timers.next_deadline().into_iter().chain(lists).min()
+        let tables = self.table_servers.next_deadline();
+        self.timers.next_deadline().into_iter().chain(lists).chain(tables).min()
     }
 
     fn turn(&mut self, ready: &[Ready]) {
@@ -279,6 +295,7 @@ impl Worker {
                 self.accept(number, now);
             }
         }
+        self.tables_elsewhere(now);
         self.watch_idleness(now);
     }
 
@@ -295,6 +312,7 @@ impl Worker {
                 }
             }
             Source::TlsChannel(id) => self.tlsproxy_says(id, now),
+            Source::TableServer(id) => self.table_servers.ready(id, event, now.mono),
             Source::PassChannel(id) => {
                 if self.conns.get_mut(id).is_some_and(Conn::was_taken) {
                     let result = HandOffResult::Done;

@@ -8,12 +8,13 @@ use mio::net::{TcpStream, UnixStream};
 
 use super::reactor::{Reactor, Source};
 use super::stream::Stream;
-use crate::screen::event::Watch;
+use crate::screen::event::{PEEK_LIMIT, Watch};
 use crate::screen::session::SessionId;
 
-/// How much output may wait for a client that does not read, bytes. More than the longest
-/// dialogue of the built-in engine needs, but for long reject footers.
-pub const OUTPUT_LIMIT: usize = 16 * 1024;
+/// How much output may wait for a client that does not read, bytes. More than one buffer of
+/// EHLO commands gives rise to, whatever main.cf: `postscreen_command_count_limit` allows; within
+/// its default, a client gets a tenth of it at most.
+pub const OUTPUT_LIMIT: usize = 256 * 1024;
 
 /// How much is thrown away of what a client still sends after our last word, bytes.
 const DISCARD_LIMIT: usize = 64 * 1024;
@@ -28,6 +29,8 @@ pub struct Conn {
     registered: Option<Interest>,
     watch: Watch,
     unsent: Vec<u8>,
+    /// The client will send no more than is there.
+    ended: bool,
     stage: Stage,
 }
 
@@ -74,6 +77,7 @@ impl Conn {
             registered: None,
             watch: Watch::Nothing,
             unsent: Vec::new(),
+            ended: false,
             stage: Stage::Open,
         }
     }
@@ -111,6 +115,32 @@ impl Conn {
     /// Looks at waiting input without taking it.
     pub fn peek(&self, buffer: &mut [u8]) -> Input {
         input(|| self.stream.peek(buffer))
+    }
+
+    /// Takes so many bytes of waiting input, which have been looked at before, and throws them
+    /// away.
+    pub fn consume(&mut self, count: usize) -> io::Result<()> {
+        let mut buffer = [0; PEEK_LIMIT];
+        let mut left = count;
+        while left > 0 {
+            let Some(room) = buffer.get_mut(..left.min(PEEK_LIMIT)) else { break };
+            match self.read(room) {
+                Input::Bytes(taken) => left = left.saturating_sub(taken),
+                // Somebody else has taken them.
+                Input::Nothing | Input::Closed => return Err(ErrorKind::UnexpectedEof.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The client will send no more than is there.
+    pub fn saw_end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Whether that is known.
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Takes waiting input.

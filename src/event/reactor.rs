@@ -32,6 +32,8 @@ pub enum Source {
     },
     /// The channel over which tlsproxy(8) is asked to take a client.
     TlsChannel(SessionId),
+    /// A connection to a server of tables, numbered like sessions.
+    TableServer(SessionId),
 }
 
 // A token holds a kind, a slot and a whole generation.
@@ -49,7 +51,8 @@ impl Source {
         Source::Dns { slot, generation }.token()
     }
 
-    fn token(self) -> Token {
+    /// The number under which the poll knows it.
+    pub fn token(self) -> Token {
         let (kind, slot, generation) = match self {
             Source::Listener(number) => (0, number, 0),
             Source::Supervisor => (1, 0, 0),
@@ -59,6 +62,7 @@ impl Source {
             Source::PassChannel(id) => (5, id.slot, id.generation),
             Source::Dns { slot, generation } => (6, slot, generation),
             Source::TlsChannel(id) => (7, id.slot, id.generation),
+            Source::TableServer(id) => (8, id.slot, id.generation),
         };
         let slot = (slot & SLOT_MASK) as usize;
         Token(kind << KIND_SHIFT | slot << 32 | generation as usize)
@@ -77,6 +81,7 @@ impl Source {
             5 => Source::PassChannel(id),
             6 => Source::Dns { slot, generation },
             7 => Source::TlsChannel(id),
+            8 => Source::TableServer(id),
             _ => return None,
         })
     }
@@ -89,6 +94,8 @@ pub struct Ready {
     pub source: Source,
     /// There is input, an end of file, or an error to be had by reading.
     pub readable: bool,
+    /// No more input comes than is there.
+    pub ended: bool,
     /// There is room for output, or an error to be had by writing.
     pub writable: bool,
 }
@@ -171,6 +178,7 @@ impl Reactor {
             Some(Ready {
                 source: Source::from_token(event.token())?,
                 readable: event.is_readable() || event.is_read_closed() || event.is_error(),
+                ended: event.is_read_closed() || event.is_error(),
                 writable: event.is_writable() || event.is_write_closed() || event.is_error(),
             })
         }));

@@ -1,13 +1,16 @@
 //! main.cf: `postscreen_access_list`, and the little lists that its tables give.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 
-use super::lists::split_list;
+use super::lists::{Vintage, split_list};
 use super::match_list::Membership;
 use super::message::Message;
 use super::mynetworks::Mynetworks;
-use super::table::{Answer, FileSource, OpenOptions, TableError, TableId, Tables};
+use super::table::{
+    Answer, FileSource, OpenOptions, RemoteQuestion, TableError, TableId, TableView, Tables,
+};
 use crate::screen::address::address_text;
 use crate::screen::event::Access;
 
@@ -57,13 +60,13 @@ impl Word {
 struct Origin<'a> {
     /// The parameter's name, or the table as written.
     name: &'a str,
-    tables: &'a Tables,
+    tables: TableView<'a>,
     mynetworks: &'a Mynetworks,
     client: IpAddr,
 }
 
-/// Where a list ends early: with a decision, or with "ask the outer list".
-type Flow = ControlFlow<Access>;
+/// Where a list ends early: with a decision, or with a question that goes before one.
+type Flow = ControlFlow<Result<Access, RemoteQuestion>>;
 
 impl AccessList {
     /// Reads a list and opens its tables. `label` is the parameter that warnings name.
@@ -90,39 +93,48 @@ impl AccessList {
     }
 
     /// Judges a client. The warnings and notices are added to `messages`.
+    ///
+    /// # Errors
+    ///
+    /// A question that has to be answered first.
     pub fn evaluate(
         &self,
-        tables: &Tables,
+        tables: TableView<'_>,
         mynetworks: &Mynetworks,
         client: IpAddr,
         messages: &mut Vec<Message>,
-    ) -> Access {
+    ) -> Result<Access, RemoteQuestion> {
         let origin = Origin { name: &self.label, tables, mynetworks, client };
         let key = address_text(client);
         for item in &self.items {
             let flow = match item {
-                Item::Word(Word::Dunno) => Flow::Break(Access::Undecided),
+                Item::Word(Word::Dunno) => decided(Access::Undecided),
                 Item::Word(word) => origin.apply(word, messages),
                 Item::Table(table) => origin.ask(*table, &key, messages),
             };
-            if let Flow::Break(access) = flow {
-                return access;
+            if let Flow::Break(opinion) = flow {
+                return opinion;
             }
         }
-        Access::Undecided
+        Ok(Access::Undecided)
     }
+}
+
+fn decided(access: Access) -> Flow {
+    Flow::Break(Ok(access))
 }
 
 impl Origin<'_> {
     fn apply(&self, word: &Word, messages: &mut Vec<Message>) -> Flow {
         match word {
-            Word::Permit => Flow::Break(Access::Permit),
-            Word::Reject => Flow::Break(Access::Reject),
+            Word::Permit => decided(Access::Permit),
+            Word::Reject => decided(Access::Reject),
             Word::Dunno => Flow::Continue(()),
             Word::PermitMynetworks => {
                 match self.mynetworks.evaluate(self.tables, self.client, messages) {
-                    Membership::Member => Flow::Break(Access::Permit),
+                    Membership::Member => decided(Access::Permit),
                     Membership::Stranger => Flow::Continue(()),
+                    Membership::Asked(question) => Flow::Break(Err(question)),
                     Membership::Unknown => {
                         self.give_up("permit_mynetworks: mynetworks lookup error", messages)
                     }
@@ -138,15 +150,17 @@ impl Origin<'_> {
         let value = match self.tables.lookup(table, key, messages) {
             Answer::Found(value) => value,
             Answer::NotFound => return Flow::Continue(()),
+            Answer::Asked(question) => return Flow::Break(Err(question)),
             Answer::Failed => {
                 return self.give_up(&format!("{name}: table lookup error"), messages);
             }
         };
-        let inner = Origin { name, ..*self };
+        let opened_as = opened_as(name, self.tables.vintage());
+        let inner = Origin { name: &opened_as, ..*self };
         for item in split_list(&value) {
             if item.contains(':') {
                 messages.push(Message::warning(format!(
-                    "table {name}: lookup result \"{item}\" is not allowed -- ignoring remainder \
+                    "table {opened_as}: lookup result \"{item}\" is not allowed -- ignoring remainder \
                      of access list"
                 )));
                 return Flow::Continue(());
@@ -165,7 +179,17 @@ impl Origin<'_> {
             "{}: {problem} -- ignoring the remainder of this access list",
             self.name
         )));
-        Flow::Break(Access::Undecided)
+        decided(Access::Undecided)
+    }
+}
+
+/// What Postfix calls a table in warnings about its values: since 3.11 with the flags with which
+/// access lists open theirs.
+fn opened_as(name: &str, vintage: Vintage) -> Cow<'_, str> {
+    if vintage >= Vintage::Since311 {
+        Cow::Owned(format!("{name}(0,lock|fold_fix|utf8_request)"))
+    } else {
+        Cow::Borrowed(name)
     }
 }
 

@@ -27,7 +27,8 @@ fn judge(list: &str, mynetworks: &str, client: &str) -> (Access, Vec<String>) {
         Mynetworks::parse(LABEL, mynetworks, None, &mut tables, &files, &mut messages).unwrap();
     let list = AccessList::parse(LABEL, list, &mut tables, &files, &mut messages).unwrap();
     let mut messages = Vec::new();
-    let access = list.evaluate(&tables, &mynetworks, client.parse().unwrap(), &mut messages);
+    let access =
+        list.evaluate(tables.alone(), &mynetworks, client.parse().unwrap(), &mut messages).unwrap();
     (access, messages.into_iter().map(|message| message.text).collect())
 }
 
@@ -210,5 +211,33 @@ fn what_is_said_when_the_list_is_read() {
     assert_eq!(
         error.message(),
         Message::fatal("open dictionary: expecting \"type:name\" form instead of \"x:\"")
+    );
+}
+
+#[test]
+fn since_3_11_warnings_tell_how_a_table_was_opened() {
+    let files = Files::new([("/a", ACCESS)]);
+    let mut tables = Tables::new(false).of(Vintage::Since311);
+    let mut messages = Vec::new();
+    let mynetworks =
+        Mynetworks::parse(LABEL, "", None, &mut tables, &files, &mut messages).unwrap();
+    let list = AccessList::parse(LABEL, "cidr:/a", &mut tables, &files, &mut messages).unwrap();
+    let said = |client: &str| {
+        let mut messages = Vec::new();
+        let client = client.parse().unwrap();
+        list.evaluate(tables.alone(), &mynetworks, client, &mut messages).unwrap();
+        messages.into_iter().map(|message| message.text).collect::<Vec<_>>()
+    };
+    let opened = "cidr:/a(0,lock|fold_fix|utf8_request)";
+    assert_eq!(
+        said("127.4.0.1"),
+        [format!("{opened}: unknown command: OK -- ignoring the remainder of this access list")]
+    );
+    assert_eq!(
+        said("127.8.0.1"),
+        [format!(
+            "table {opened}: lookup result \"cidr:/x\" is not allowed -- ignoring remainder of \
+             access list"
+        )]
     );
 }

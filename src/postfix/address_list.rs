@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::match_list::{ListError, MatchList, Membership, Pattern};
 use super::message::Message;
-use super::table::{FileSource, Network, OpenOptions, Tables};
+use super::table::{FileSource, Network, OpenOptions, TableView, Tables};
 use crate::screen::address::address_text;
 
 /// A list of address patterns, tables, and files with more of both.
@@ -33,7 +33,7 @@ impl AddressList {
     /// Whether the address is on the list. Trouble is added to `warnings`.
     pub fn evaluate(
         &self,
-        tables: &Tables,
+        tables: TableView<'_>,
         address: IpAddr,
         warnings: &mut Vec<Message>,
     ) -> Membership {

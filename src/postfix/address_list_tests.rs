@@ -11,7 +11,7 @@ fn read(text: &str, files: &Files) -> (AddressList, Tables, Vec<Message>) {
 
 fn ask(list: &AddressList, tables: &Tables, address: &str) -> (Membership, Vec<String>) {
     let mut warnings = Vec::new();
-    let answer = list.evaluate(tables, address.parse().unwrap(), &mut warnings);
+    let answer = list.evaluate(tables.alone(), address.parse().unwrap(), &mut warnings);
     (answer, warnings.into_iter().map(|warning| warning.text).collect())
 }
 

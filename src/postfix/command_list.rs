@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::match_list::{ListError, MatchList, Membership, Pattern};
 use super::message::Message;
-use super::table::{FileSource, OpenOptions, Tables};
+use super::table::{FileSource, OpenOptions, RemoteQuestion, TableView, Tables};
 
 /// A list of words in any letter case, tables, and files with more of both.
 #[derive(Clone, Debug)]
@@ -57,12 +57,22 @@ impl CommandList {
 
     /// Whether the word is on the list. Not if there is trouble, which is added to
     /// `warnings`. Tables are asked for the word in lower case.
-    pub fn has(&self, tables: &Tables, word: &[u8], warnings: &mut Vec<Message>) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// A question that has to be answered first.
+    pub fn has(
+        &self,
+        tables: TableView<'_>,
+        word: &[u8],
+        warnings: &mut Vec<Message>,
+    ) -> Result<bool, RemoteQuestion> {
         let key = lower_case(word, self.letters);
         let subject = Subject { key: &key, letters: self.letters };
         match self.list.ask(tables, &subject, warnings) {
-            Membership::Member => true,
-            Membership::Stranger | Membership::Unknown => false,
+            Membership::Member => Ok(true),
+            Membership::Stranger | Membership::Unknown => Ok(false),
+            Membership::Asked(question) => Err(question),
         }
     }
 
@@ -120,6 +130,7 @@ fn in_lower_case(text: &str) -> impl Iterator<Item = char> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::postfix::lists::Vintage;
     use crate::postfix::table::test_files::Files;
 
     const DEFAULT: &str = "CONNECT GET POST regexp:{{/^[^A-Z]/ Bogus}}";
@@ -141,10 +152,10 @@ mod tests {
         assert_eq!(messages, []);
         let mut warnings = Vec::new();
         for word in on {
-            assert!(list.has(&tables, word, &mut warnings), "{word:?}");
+            assert_eq!(list.has(tables.alone(), word, &mut warnings), Ok(true), "{word:?}");
         }
         for word in off {
-            assert!(!list.has(&tables, word, &mut warnings), "{word:?}");
+            assert_eq!(list.has(tables.alone(), word, &mut warnings), Ok(false), "{word:?}");
         }
         assert_eq!(warnings, []);
     }
@@ -208,9 +219,9 @@ mod tests {
             let list = format!("bad {table} worse");
             let (list, tables, _) = read(&list, Letters::Unicode, &Files::new([]));
             let mut warnings = Vec::new();
-            assert!(list.has(&tables, b"BAD", &mut warnings));
+            assert_eq!(list.has(tables.alone(), b"BAD", &mut warnings), Ok(true));
             assert_eq!(warnings, []);
-            assert!(!list.has(&tables, "wide\u{e9}".as_bytes(), &mut warnings));
+            assert_eq!(list.has(tables.alone(), "wide\u{e9}".as_bytes(), &mut warnings), Ok(false));
             let name = if table == "/none" { "non-existent:/none" } else { table };
             let problem = format!("p: {name}: table lookup problem");
             let texts: Vec<&str> = warnings.iter().map(|warning| warning.text.as_str()).collect();
@@ -218,5 +229,32 @@ mod tests {
         }
         // Without the demand for UTF-8, the same result is one like any other.
         check("regexp:{{/^(wide.)/ $1}}", Letters::Ascii, &[b"wide\xc3\xa9"], &[]);
+    }
+
+    #[test]
+    fn files_have_logical_lines_since_3_8() {
+        let files = Files::new([("/words", "one\n# two\n  three, !four\n  # five\nsix")]);
+        let on = |vintage: Vintage, word: &[u8]| {
+            let (mut tables, mut messages) = (Tables::new(false).of(vintage), Vec::new());
+            let letters = Letters::Ascii;
+            let list =
+                CommandList::parse("p", "/words", letters, &mut tables, &files, &mut messages);
+            list.unwrap().has(tables.alone(), word, &mut Vec::new()).unwrap()
+        };
+        for vintage in [Vintage::UpTo37, Vintage::Since38] {
+            for word in [&b"one"[..], b"three", b"six"] {
+                assert!(on(vintage, word), "{vintage:?} {word:?}");
+            }
+            assert!(!on(vintage, b"two") && !on(vintage, b"five"), "{vintage:?}");
+        }
+        // A comment that is indented is one since then; before, it ends its line.
+        let files = Files::new([("/words", " # one\ntwo\n")]);
+        let said = |vintage| {
+            let (mut tables, mut messages) = (Tables::new(false).of(vintage), Vec::new());
+            let letters = Letters::Ascii;
+            CommandList::parse("p", "/words", letters, &mut tables, &files, &mut messages).unwrap();
+            messages.len()
+        };
+        assert_eq!((said(Vintage::UpTo37), said(Vintage::Since38)), (1, 0));
     }
 }

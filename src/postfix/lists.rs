@@ -49,11 +49,28 @@ fn is_separator(c: char) -> bool {
     matches!(c, ',' | ' ' | '\t' | '\r' | '\n')
 }
 
+/// How the Postfix around us reads lists and names tables, as far as that depends on its
+/// version (main.cf: `mail_version`). Later ones are greater.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub enum Vintage {
+    /// Up to 3.7.
+    #[default]
+    UpTo37,
+    /// 3.8 to 3.10: files in lists have logical lines.
+    Since38,
+    /// 3.11 and later: warnings tell how a table was opened.
+    Since311,
+}
+
+/// How much of what follows a comment is quoted.
+const COMMENT_SHOWN: usize = 20;
+
 /// The items of a list in which an item that starts with `#` ends the list, with a
 /// warning: someone meant a comment. `name` is the parameter that the warning names.
 pub fn split_before_comment<'a>(
     name: &str,
     text: &'a str,
+    vintage: Vintage,
     warnings: &mut Vec<Message>,
 ) -> Vec<&'a str> {
     let mut items = split_list(text);
@@ -61,9 +78,12 @@ pub fn split_before_comment<'a>(
     while let Some(item) = items.next() {
         if item.starts_with('#') {
             let rest = items.rest();
-            warnings.push(Message::warning(format!(
-                "{name}: comment at end of line is not supported: {item} {rest}"
-            )));
+            warnings.push(Message::warning(if vintage == Vintage::UpTo37 {
+                format!("{name}: comment at end of line is not supported: {item} {rest}")
+            } else {
+                let shown: String = rest.chars().take(COMMENT_SHOWN).collect();
+                format!("{name}: #comment after other text is not allowed: {item} {shown}...")
+            }));
             break;
         }
         found.push(item);
@@ -151,12 +171,21 @@ mod tests {
     }
 
     #[test]
+    fn comment_ends_a_match_list_in_other_words_since_3_8() {
+        let mut warnings = Vec::new();
+        let text = "a b # comment, here  too, and more";
+        assert_eq!(split_before_comment("p", text, Vintage::Since38, &mut warnings), ["a", "b"]);
+        let said = "p: #comment after other text is not allowed: # comment, here  too, ...";
+        assert_eq!(warnings, [Message::warning(said)]);
+    }
+
+    #[test]
     fn comment_ends_a_match_list() {
         let mut warnings = Vec::new();
         let text = "127.0.0.1 # comment, here  too";
-        assert_eq!(split_before_comment("p", text, &mut warnings), ["127.0.0.1"]);
-        assert_eq!(split_before_comment("p", "a #x ", &mut warnings), ["a"]);
-        assert_eq!(split_before_comment("p", "a#x #", &mut warnings), ["a#x"]);
+        assert_eq!(split_before_comment("p", text, Vintage::UpTo37, &mut warnings), ["127.0.0.1"]);
+        assert_eq!(split_before_comment("p", "a #x ", Vintage::UpTo37, &mut warnings), ["a"]);
+        assert_eq!(split_before_comment("p", "a#x #", Vintage::UpTo37, &mut warnings), ["a#x"]);
         let texts: Vec<_> = warnings.iter().map(|w| w.text.as_str()).collect();
         assert_eq!(
             texts,

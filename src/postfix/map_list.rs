@@ -3,7 +3,7 @@
 
 use super::lists::split_list;
 use super::message::Message;
-use super::table::{Answer, FileSource, OpenOptions, TableError, TableId, Tables};
+use super::table::{Answer, FileSource, OpenOptions, TableError, TableId, TableView, Tables};
 
 /// A list of tables, open.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ impl MapList {
     /// the search. A value must not be empty: that counts as trouble.
     pub fn lookup<'t>(
         &self,
-        tables: &'t Tables,
+        tables: TableView<'t>,
         key: &str,
         messages: &mut Vec<Message>,
     ) -> Answer<'t> {
@@ -80,9 +80,9 @@ mod tests {
         let (mut tables, mut messages) = (Tables::new(false), Vec::new());
         let list = MapList::parse("maps", list, &mut tables, &files, &mut messages).unwrap();
         messages.clear();
-        let value = match list.lookup(&tables, key, &mut messages) {
+        let value = match list.lookup(tables.alone(), key, &mut messages) {
             Answer::Found(value) => Some(value.into_owned()),
-            Answer::NotFound | Answer::Failed => None,
+            Answer::NotFound | Answer::Failed | Answer::Asked(_) => None,
         };
         (value, messages.into_iter().map(|message| message.text).collect())
     }

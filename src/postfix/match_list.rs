@@ -5,10 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::lists::split_before_comment;
+use super::lists::{Vintage, split_before_comment};
+use super::logical_lines::logical_lines;
 use super::message::{Level, Message};
 use super::table::{
-    Answer, FileSource, OpenOptions, Surrogate, Table, TableError, TableId, Tables, error_text,
+    Answer, FileSource, OpenOptions, RemoteQuestion, Surrogate, Table, TableError, TableId,
+    TableView, Tables, error_text,
 };
 
 /// How deep files may name files.
@@ -34,7 +36,7 @@ pub trait Pattern: Sized {
 }
 
 /// Whether something is on a list.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Membership {
     /// It is.
     Member,
@@ -42,6 +44,8 @@ pub enum Membership {
     Stranger,
     /// A table failed or a pattern is wrong, before any item matched.
     Unknown,
+    /// That depends on what a table elsewhere answers to this.
+    Asked(RemoteQuestion),
 }
 
 /// A list with its tables open.
@@ -127,7 +131,7 @@ impl<P: Pattern> MatchList<P> {
     /// Whether the subject is on the list. Trouble is added to `warnings`.
     pub fn ask(
         &self,
-        tables: &Tables,
+        tables: TableView<'_>,
         subject: &P::Subject<'_>,
         warnings: &mut Vec<Message>,
     ) -> Membership {
@@ -170,7 +174,7 @@ impl<P: Pattern> MatchList<P> {
     fn first_match(
         &self,
         items: &[Item<P>],
-        tables: &Tables,
+        tables: TableView<'_>,
         subject: &P::Subject<'_>,
         warnings: &mut Vec<Message>,
     ) -> Option<Membership> {
@@ -186,6 +190,7 @@ impl<P: Pattern> MatchList<P> {
                 Kind::Table(table) => match tables.lookup(*table, P::key(subject), warnings) {
                     Answer::Found(_) => true,
                     Answer::NotFound => false,
+                    Answer::Asked(question) => return Some(Membership::Asked(question)),
                     Answer::Failed => {
                         let name = tables.spec(*table);
                         warnings.push(self.table_problem(name));
@@ -232,7 +237,8 @@ fn collect_files<P>(items: &[Item<P>], paths: &mut Vec<PathBuf>) {
 
 impl Reader<'_> {
     fn items<P: Pattern>(&mut self, text: &str, negated: bool) -> Result<Vec<Item<P>>, ListError> {
-        let words = split_before_comment(self.label, text, self.messages);
+        let vintage = self.tables.vintage();
+        let words = split_before_comment(self.label, text, vintage, self.messages);
         words.into_iter().map(|word| self.item(word, negated)).collect()
     }
 
@@ -270,7 +276,7 @@ impl Reader<'_> {
             match self.files.read(&path) {
                 Ok(text) => {
                     self.inside.push(path);
-                    let items = self.file_items(&text, negated);
+                    let items = self.file_items(name, &text, negated);
                     self.inside.pop();
                     return Ok(Ok(items?));
                 }
@@ -286,13 +292,23 @@ impl Reader<'_> {
         Ok(Err(Unreadable { surrogate: Surrogate::new(&name, &reason), name }))
     }
 
-    /// Each line is a list of its own; a comment line begins with `#` at once.
+    /// Each line is a list of its own. Up to Postfix 3.7 the lines are physical ones, and a
+    /// comment line begins with `#` at once.
     fn file_items<P: Pattern>(
         &mut self,
+        name: &str,
         text: &[u8],
         negated: bool,
     ) -> Result<Vec<Item<P>>, ListError> {
         let mut items = Vec::new();
+        if self.tables.vintage() >= Vintage::Since38 {
+            let lines = logical_lines(text);
+            self.messages.extend(lines.warnings(name));
+            for line in &lines.lines {
+                items.extend(self.items(&line.to_text(), negated)?);
+            }
+            return Ok(items);
+        }
         // Postfix's warning about a comment quotes the line end too, as a question mark.
         for line in String::from_utf8_lossy(text).split_inclusive('\n') {
             if !line.starts_with('#') {
@@ -307,7 +323,7 @@ impl Reader<'_> {
             let Kind::File { path: own, content } = &mut item.kind else { continue };
             self.inside.push(own.clone());
             if own == path {
-                match self.file_items(text, item.negated) {
+                match self.file_items(&path.to_string_lossy(), text, item.negated) {
                     Ok(items) => *content = Ok(items),
                     Err(error) => self.messages.push(Message::warning(format!(
                         "{error}; {} stays as it was",

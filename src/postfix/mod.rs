@@ -16,6 +16,8 @@ pub mod message;
 pub mod mynetworks;
 pub mod params;
 pub mod pass;
+pub mod proxy_lists;
+pub mod remote;
 pub mod screen_tables;
 pub mod table;
 pub mod tlsproxy;

@@ -13,7 +13,7 @@ use super::address_list::AddressList;
 use super::lists::split_list;
 use super::match_list::{ListError, Membership};
 use super::message::Message;
-use super::table::{FileSource, Network, Tables};
+use super::table::{FileSource, Network, TableView, Tables};
 use crate::screen::address::address_text;
 
 /// The list behind `permit_mynetworks`.
@@ -52,7 +52,7 @@ impl Mynetworks {
     /// added to `messages`.
     pub fn evaluate(
         &self,
-        tables: &Tables,
+        tables: TableView<'_>,
         client: IpAddr,
         messages: &mut Vec<Message>,
     ) -> Membership {
@@ -61,6 +61,7 @@ impl Mynetworks {
             && let Some(host_style) = &self.host_style
             && host_style.evaluate(tables, client, messages) != Membership::Member
         {
+            // Both lists are computed, without tables: neither has to ask anybody.
             messages.push(Message::info(format!(
                 "using backwards-compatible default setting mynetworks_style=subnet to permit \
                  request from client \"{}\"",
@@ -393,7 +394,7 @@ mod tests {
         let ask = |mynetworks: &Mynetworks, client: &str| {
             let mut messages = Vec::new();
             let client = client.parse().unwrap();
-            (mynetworks.evaluate(&tables, client, &mut messages), messages)
+            (mynetworks.evaluate(tables.alone(), client, &mut messages), messages)
         };
         assert_eq!(ask(&with, "192.0.2.2"), (Membership::Member, vec![]));
         assert_eq!(ask(&with, "198.51.100.1"), (Membership::Stranger, vec![]));

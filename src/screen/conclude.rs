@@ -152,7 +152,7 @@ fn send_away(
     reply: Reply,
 ) {
     if screener.terminating {
-        turn.send(&screener.policy, id, session.client, Reply::Unavailable);
+        turn.send_last(&screener.policy, id, session.client, Reply::Unavailable);
         screener.release(turn, id, &session);
     } else if session.outcomes.pregreet == Outcome::NotDue {
         turn.send(&screener.policy, id, session.client, reply);
@@ -187,7 +187,7 @@ pub(super) fn abandon_retries(screener: &mut Screener, turn: &mut Turn<'_>) {
         .collect();
     for id in busy {
         if let Some(session) = screener.handing_off.remove(id) {
-            turn.send(&screener.policy, id, session.client, Reply::Unavailable);
+            turn.send_last(&screener.policy, id, session.client, Reply::Unavailable);
             screener.release(turn, id, &session);
         }
     }

@@ -1,16 +1,17 @@
 //! The first step: limits, access list, cache, and which tests are due.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::conclude;
 use super::dialogue;
 use super::early;
-use super::event::{Access, Cached};
+use super::event::{Access, Cached, Lookup, Output};
 use super::logline::{LogLine, Message};
 use super::policy::Wording;
 use super::reply::Reply;
 use super::screener::{Screener, Turn};
-use super::session::{GreetWait, Phase, Session, SessionId};
+use super::session::{Door, GreetWait, Phase, Session, SessionId};
 use super::test_set::CacheRecord;
 use super::verdict::{self, Admission, NextStep, Outcomes, Refusal, Welcome};
 
@@ -23,8 +24,8 @@ pub(super) fn connected(
     server: SocketAddr,
 ) {
     turn.log(LogLine::Connect { client, server });
-    let of_address = screener.clients.enter(client.ip(), id);
-    let mut session = Session {
+    screener.clients.enter(client.ip(), id);
+    let session = Session {
         client,
         server,
         outcomes: Outcomes::default(),
@@ -60,7 +61,56 @@ pub(super) fn connected(
         }
     }
 
-    let access = ask_access_list(screener, turn, client);
+    consult_access_list(screener, turn, id, session);
+}
+
+/// How long tables elsewhere have for what they are asked in one go. Whoever asks them sees to
+/// that; this is for the case that he forgets.
+pub(super) const LOOKUP_LIMIT: Duration = Duration::from_secs(30);
+
+/// The session waits until it is known who this is.
+fn wait(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, session: Session, door: Door) {
+    turn.out.push(Output::SetDeadline(id, turn.now.mono + LOOKUP_LIMIT));
+    let phase = Phase::AtTheDoor(door);
+    screener.screening.insert(id, Session { phase, ..session });
+}
+
+/// A table elsewhere has answered, or will not answer any more.
+pub(super) fn go_on(
+    screener: &mut Screener,
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    session: Session,
+    door: Door,
+) {
+    match door {
+        Door::AccessList => consult_access_list(screener, turn, id, session),
+        Door::Interfaces => check_interface(screener, turn, id, session),
+    }
+}
+
+/// A table elsewhere has taken too long.
+pub(super) fn time_is_up(
+    screener: &mut Screener,
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    session: Session,
+    door: Door,
+) {
+    turn.lookups.stop_asking(id);
+    go_on(screener, turn, id, session, door);
+}
+
+fn consult_access_list(
+    screener: &mut Screener,
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    mut session: Session,
+) {
+    let client = session.client;
+    let Lookup::Known(access) = ask_access_list(screener, turn, id, client) else {
+        return wait(screener, turn, id, session, Door::AccessList);
+    };
     match verdict::welcome(access, screener.policy.denylist_action) {
         Welcome::LetIn => return conclude::hand_off(screener, turn, id, session),
         Welcome::TurnAway => {
@@ -70,13 +120,25 @@ pub(super) fn connected(
         Welcome::Test => {}
     }
 
-    if select_tests(screener, turn, &mut session, of_address) == Standing::Known {
+    if select_tests(screener, turn, &mut session) == Standing::Known {
         turn.log(LogLine::PassOld(client));
         return conclude::hand_off(screener, turn, id, session);
     }
+    check_interface(screener, turn, id, session);
+}
 
+fn check_interface(
+    screener: &mut Screener,
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    mut session: Session,
+) {
+    let (client, server) = (session.client, session.server);
     let mut messages = Vec::new();
-    let open = turn.lookups.interface_allowed(server.ip(), &mut messages);
+    let open = match turn.lookups.interface_allowed(id, server.ip(), &mut messages) {
+        Lookup::Known(open) => open,
+        Lookup::Asked => return wait(screener, turn, id, session, Door::Interfaces),
+    };
     turn.log_messages(messages);
     if !open {
         turn.log(LogLine::AllowlistVeto(client, screener.policy.wording));
@@ -112,18 +174,25 @@ fn turn_away(
     screener.release(turn, id, &session);
 }
 
-fn ask_access_list(screener: &mut Screener, turn: &mut Turn<'_>, client: SocketAddr) -> Access {
+fn ask_access_list(
+    screener: &mut Screener,
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    client: SocketAddr,
+) -> Lookup<Access> {
     let mut messages: Vec<Message> = Vec::new();
-    let access = turn.lookups.access(client.ip(), &mut messages);
+    let Lookup::Known(access) = turn.lookups.access(id, client.ip(), &mut messages) else {
+        return Lookup::Asked;
+    };
     turn.log_messages(messages);
     let line = match access {
         Access::Permit => LogLine::Allowlisted(client, screener.policy.wording),
         Access::Reject => LogLine::Denylisted(client, screener.policy.wording),
-        Access::Undecided => return access,
+        Access::Undecided => return Lookup::Known(access),
     };
     turn.log(line);
     notice_old_words(screener, turn, client);
-    access
+    Lookup::Known(access)
 }
 
 /// Says, but not for every client, that this one comes by a protocol that is switched off.
@@ -159,12 +228,7 @@ enum Standing {
 /// The only session of an address asks the cache; a parallel one uses what the first has
 /// found, and what the others have passed since; one that is refused anyway is tested from
 /// scratch.
-fn select_tests(
-    screener: &mut Screener,
-    turn: &mut Turn<'_>,
-    session: &mut Session,
-    of_address: usize,
-) -> Standing {
+fn select_tests(screener: &mut Screener, turn: &mut Turn<'_>, session: &mut Session) -> Standing {
     let mut standing = Standing::Other;
     let record = if session.refusal.is_some() {
         CacheRecord::default()
@@ -172,7 +236,7 @@ fn select_tests(
         let address = session.client.ip();
         let shared = screener.clients.get_mut(address).and_then(|client| client.record);
         let record = match shared {
-            Some(record) if of_address > 1 => record,
+            Some(record) if screener.clients.sessions(address) > 1 => record,
             _ => match turn.lookups.cached(address) {
                 Cached::Found(record) => {
                     standing = Standing::Known;

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::conclude;
-use super::event::{Filtered, Output, Watch};
+use super::connect::LOOKUP_LIMIT;
+use super::event::{Filtered, Lookup, Output, Watch};
 use super::logline::LogLine;
 use super::policy::{AddressFormat, Policy};
 use super::reply::Reply;
@@ -19,6 +20,26 @@ use super::smtp::offence::{self, Offence};
 use super::starttls;
 use super::test_set::Test;
 use super::verdict::{self, AfterOffence, Outcome, TlsOffer};
+
+/// A dialogue that has come to a stop in the middle of a line.
+#[derive(Debug)]
+pub struct Pause {
+    engine: Box<Engine>,
+    /// What the client has sent behind that line, and was read with it.
+    unread: Box<[u8]>,
+    at: Point,
+}
+
+/// How far a line has got. Each point comes before a look-up.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Point {
+    /// It is complete: the command filter may change it.
+    Line,
+    /// What it will be treated as is known: deep tests look at it.
+    Command,
+    /// It is an EHLO that is answered, but for the keywords.
+    Keywords,
+}
 
 /// The engine takes over a client that must not be handed off, or has a deep test ahead.
 pub(super) fn begin(
@@ -67,8 +88,46 @@ fn set_deadline(screener: &Screener, turn: &mut Turn<'_>, id: SessionId) {
 
 /// The client sent something.
 pub(super) fn received(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, data: &[u8]) {
-    let course = hear(screener, turn, id, data);
+    let course = hear(screener, turn, id, data, None);
     follow(screener, turn, id, course);
+}
+
+/// What was looked up in the middle of a line is known.
+pub(super) fn resume(
+    screener: &mut Screener,
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    mut session: Session,
+) {
+    let Phase::Pausing(pause) = session.phase else { return };
+    let Pause { engine, unread, at } = *pause;
+    session.phase = Phase::AfterHandshake(engine);
+    screener.screening.insert(id, session);
+    turn.out.push(Output::Watch(id, Watch::Read));
+    let course = hear(screener, turn, id, &unread, Some(at));
+    follow(screener, turn, id, course);
+}
+
+/// What was looked up in the middle of a line has taken too long.
+pub(super) fn pause_is_over(
+    screener: &mut Screener,
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    session: Session,
+) {
+    turn.lookups.stop_asking(id);
+    resume(screener, turn, id, session);
+}
+
+/// The dialogue stops until what is looked up is known. Nothing more is read meanwhile.
+fn pause(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, unread: &[u8], at: Point) {
+    let Some(mut session) = screener.screening.remove(id) else { return };
+    if let Phase::AfterHandshake(engine) = session.phase {
+        turn.out.push(Output::Watch(id, Watch::Nothing));
+        turn.out.push(Output::SetDeadline(id, turn.now.mono + LOOKUP_LIMIT));
+        session.phase = Phase::Pausing(Box::new(Pause { engine, unread: unread.into(), at }));
+    }
+    screener.screening.insert(id, session);
 }
 
 /// A session returns to its dialogue, with input that has been read already. The time limit
@@ -82,7 +141,7 @@ pub(super) fn go_on(
 ) {
     screener.screening.insert(id, session);
     turn.out.push(Output::Watch(id, Watch::Read));
-    let course = match hear(screener, turn, id, data) {
+    let course = match hear(screener, turn, id, data, None) {
         Course::Waits => Course::GoesOn,
         course => course,
     };
@@ -94,10 +153,11 @@ fn hear<'d>(
     turn: &mut Turn<'_>,
     id: SessionId,
     data: &'d [u8],
+    at: Option<Point>,
 ) -> Course<'d> {
     let offer = starttls::offer(screener, turn);
     match screener.screening.get_mut(id) {
-        Some(session) => converse(&screener.policy, offer, turn, id, session, data),
+        Some(session) => converse(&screener.policy, offer, turn, id, session, data, at),
         None => Course::Waits,
     }
 }
@@ -106,6 +166,7 @@ fn follow(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, course: C
     match course {
         Course::Waits => {}
         Course::GoesOn => set_deadline(screener, turn, id),
+        Course::Pauses(unread, at) => pause(screener, turn, id, unread, at),
         Course::StartsTls(unread) => starttls::begin(screener, turn, id, unread),
         Course::Ends(reply) => {
             if let Some(session) = screener.screening.remove(id) {
@@ -122,13 +183,15 @@ enum Course<'d> {
     Waits,
     /// There was a line or several, and there may be more.
     GoesOn,
+    /// The last line has got this far. This was sent behind it.
+    Pauses(&'d [u8], Point),
     /// The last line wants TLS. This was sent behind it.
     StartsTls(&'d [u8]),
     /// This is the last reply.
     Ends(Reply),
 }
 
-/// Answers all lines that are complete.
+/// Answers all lines that are complete, beginning with one that has got to `at` already.
 fn converse<'d>(
     policy: &Policy,
     offer: TlsOffer,
@@ -136,62 +199,145 @@ fn converse<'d>(
     id: SessionId,
     session: &mut Session,
     mut input: &'d [u8],
+    mut at: Option<Point>,
 ) -> Course<'d> {
     let mut course = Course::Waits;
     loop {
-        let Phase::AfterHandshake(engine) = &mut session.phase else { return course };
-        match engine.read(&mut input, policy.line_length_limit) {
-            Piece::Incomplete => return course,
-            Piece::TooLong => {
-                turn.log(LogLine::CommandLengthLimit(session.client, engine.last()));
-                return Course::Ends(Reply::CommandLimit);
+        if at.is_none() {
+            let Phase::AfterHandshake(engine) = &mut session.phase else { return course };
+            match engine.read(&mut input, policy.line_length_limit) {
+                Piece::Incomplete => return course,
+                Piece::TooLong => {
+                    turn.log(LogLine::CommandLengthLimit(session.client, engine.last()));
+                    return Course::Ends(Reply::CommandLimit);
+                }
+                Piece::Line => {}
             }
-            Piece::Line => course = Course::GoesOn,
+            match judge(policy, turn, id, session, &offence::OF_LINES, input) {
+                Judgement::Ends(reply) => return Course::Ends(reply),
+                Judgement::GoesOn | Judgement::Asked => {}
+            }
         }
-        if let Some(reply) = judge(policy, turn, session, &offence::OF_LINES, input) {
-            return Course::Ends(reply);
-        }
-        filter(policy, turn, session);
-        if let Some(reply) = judge(policy, turn, session, &offence::OF_COMMANDS, input) {
-            return Course::Ends(reply);
-        }
-        let Phase::AfterHandshake(engine) = &mut session.phase else { return course };
-        if engine.command().verb == Some(Verb::Rcpt) {
-            let now = turn.now.wall;
-            session.outcomes = verdict::after_recipient(policy, &session.outcomes, now);
-        }
-        let mut answer = engine.answer(&policy.engine, session.refusal, offer);
-        if matches!(answer.reply, Reply::Ehlo(_)) {
-            let keywords = keep_back(policy, turn, session.client);
-            answer.reply = engine.discard(keywords, offer);
-        }
-        if let Some(note) = answer.note {
-            turn.log(match note {
-                Note::Recipient(envelope) => LogLine::RejectRcpt {
-                    client: session.client,
-                    reply: answer.reply.text(policy).into(),
-                    envelope: for_the_log(envelope, policy.engine.address_format),
-                },
-                Note::Data => LogLine::NoValidRcpt(session.client, LastCommand::Known(Verb::Data)),
-                Note::Bdat => LogLine::NoValidRcpt(session.client, LastCommand::Known(Verb::Bdat)),
-                Note::TooManyCommands(last) => LogLine::CommandCountLimit(session.client, last),
-            });
-        }
-        match answer.then {
-            Then::NextLine => turn.send(policy, id, session.client, answer.reply),
-            Then::Close => return Course::Ends(answer.reply),
-            Then::StartTls => return Course::StartsTls(input),
+        let from = at.take().unwrap_or(Point::Line);
+        match treat(policy, offer, turn, id, session, input, from) {
+            Treated::Done => course = Course::GoesOn,
+            Treated::Until(point) => return Course::Pauses(input, point),
+            Treated::Ends(reply) => return Course::Ends(reply),
+            Treated::StartsTls => return Course::StartsTls(input),
         }
     }
 }
 
+/// What has become of a line.
+enum Treated {
+    /// It is answered.
+    Done,
+    /// It has got to this point.
+    Until(Point),
+    /// This is the last reply.
+    Ends(Reply),
+    /// It wants TLS.
+    StartsTls,
+}
+
+/// Answers the line that was read, of which all up to `from` is done. `unread` has arrived
+/// behind it.
+fn treat(
+    policy: &Policy,
+    offer: TlsOffer,
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    session: &mut Session,
+    unread: &[u8],
+    from: Point,
+) -> Treated {
+    if from <= Point::Line && filter(policy, turn, id, session) == Lookup::Asked {
+        return Treated::Until(Point::Line);
+    }
+    if from <= Point::Command {
+        match judge(policy, turn, id, session, &offence::OF_COMMANDS, unread) {
+            Judgement::GoesOn => {}
+            Judgement::Ends(reply) => return Treated::Ends(reply),
+            Judgement::Asked => return Treated::Until(Point::Command),
+        }
+        if let Some(treated) = answer(policy, offer, turn, id, session) {
+            return treated;
+        }
+    }
+    announce(policy, offer, turn, id, session)
+}
+
+/// Answers the line that was read. Nothing comes of an EHLO whose keywords are still to be
+/// looked up.
+fn answer(
+    policy: &Policy,
+    offer: TlsOffer,
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    session: &mut Session,
+) -> Option<Treated> {
+    let Phase::AfterHandshake(engine) = &mut session.phase else { return Some(Treated::Done) };
+    if engine.command().verb == Some(Verb::Rcpt) {
+        session.outcomes = verdict::after_recipient(policy, &session.outcomes, turn.now.wall);
+    }
+    let answer = engine.answer(&policy.engine, session.refusal, offer);
+    if matches!(answer.reply, Reply::Ehlo(_)) {
+        return None;
+    }
+    if let Some(note) = answer.note {
+        turn.log(match note {
+            Note::Recipient(envelope) => LogLine::RejectRcpt {
+                client: session.client,
+                reply: answer.reply.text(policy).into(),
+                envelope: for_the_log(envelope, policy.engine.address_format),
+            },
+            Note::Data => LogLine::NoValidRcpt(session.client, LastCommand::Known(Verb::Data)),
+            Note::Bdat => LogLine::NoValidRcpt(session.client, LastCommand::Known(Verb::Bdat)),
+            Note::TooManyCommands(last) => LogLine::CommandCountLimit(session.client, last),
+        });
+    }
+    Some(match answer.then {
+        Then::NextLine => {
+            turn.send(policy, id, session.client, answer.reply);
+            Treated::Done
+        }
+        Then::Close => Treated::Ends(answer.reply),
+        Then::StartTls => Treated::StartsTls,
+    })
+}
+
+/// Tells a client that says EHLO what there is.
+fn announce(
+    policy: &Policy,
+    offer: TlsOffer,
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    session: &mut Session,
+) -> Treated {
+    let Lookup::Known(keywords) = keep_back(policy, turn, id, session.client) else {
+        return Treated::Until(Point::Keywords);
+    };
+    if let Phase::AfterHandshake(engine) = &mut session.phase {
+        let reply = engine.discard(keywords, offer);
+        turn.send(policy, id, session.client, reply);
+    }
+    Treated::Done
+}
+
 /// Lets main.cf: `postscreen_command_filter` change the line that was read.
-fn filter(policy: &Policy, turn: &mut Turn<'_>, session: &mut Session) {
-    let Some(table) = &policy.engine.command_filter else { return };
-    let Phase::AfterHandshake(engine) = &mut session.phase else { return };
-    let Some(key) = engine.filter_key(policy.engine.smtputf8) else { return };
+fn filter(
+    policy: &Policy,
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    session: &mut Session,
+) -> Lookup<()> {
+    let Some(table) = &policy.engine.command_filter else { return Lookup::Known(()) };
+    let Phase::AfterHandshake(engine) = &mut session.phase else { return Lookup::Known(()) };
+    let Some(key) = engine.filter_key(policy.engine.smtputf8) else { return Lookup::Known(()) };
     let mut messages = Vec::new();
-    let filtered = turn.lookups.command_filter(key, &mut messages);
+    let Lookup::Known(filtered) = turn.lookups.command_filter(id, key, &mut messages) else {
+        return Lookup::Asked;
+    };
     turn.log_messages(messages);
     let line = offence::quote(engine.line().text());
     match filtered {
@@ -201,30 +347,49 @@ fn filter(policy: &Policy, turn: &mut Turn<'_>, session: &mut Session) {
             turn.log(LogLine::Replaced { client: session.client, line, by: by_bytes });
             engine.replace(by);
         }
-        Filtered::Failed => turn.log(LogLine::FilterFailed { table: table.as_str().into(), line }),
+        Filtered::Failed => {
+            let (client, table) = (session.client, table.as_str().into());
+            turn.log(LogLine::FilterFailed { client, table, line });
+        }
     }
+    Lookup::Known(())
 }
 
-/// Puts the line that was read to some deep tests; `unread` has arrived behind it. Returns the
-/// last reply if the session ends here.
+/// What deep tests say to a line.
+enum Judgement {
+    /// The session goes on.
+    GoesOn,
+    /// This is the last reply.
+    Ends(Reply),
+    /// Nothing yet: a look-up goes before.
+    Asked,
+}
+
+/// Puts the line that was read to some deep tests; `unread` has arrived behind it. Only the
+/// first of them may have to look something up: when it has, all are made anew.
 fn judge(
     policy: &Policy,
     turn: &mut Turn<'_>,
+    id: SessionId,
     session: &mut Session,
     tests: &[Test],
     unread: &[u8],
-) -> Option<Reply> {
-    let Phase::AfterHandshake(engine) = &session.phase else { return None };
+) -> Judgement {
+    let Phase::AfterHandshake(engine) = &session.phase else { return Judgement::GoesOn };
     for test in tests.iter().copied() {
         if !session.outcomes[test].may_fail() {
             continue;
         }
-        let Some(offence) = find_offence(test, policy, turn, engine, unread) else { continue };
+        let offence = match find_offence(test, policy, turn, id, engine, unread) {
+            Lookup::Known(Some(offence)) => offence,
+            Lookup::Known(None) => continue,
+            Lookup::Asked => return Judgement::Asked,
+        };
         turn.log(LogLine::Offence(session.client, offence));
         match verdict::after_offence(policy, test, turn.now.wall) {
             AfterOffence::Drop(reply) => {
                 session.outcomes[test] = Outcome::Failed;
-                return Some(reply);
+                return Judgement::Ends(reply);
             }
             AfterOffence::Enforce(refusal) => {
                 session.outcomes[test] = Outcome::Failed;
@@ -233,52 +398,66 @@ fn judge(
             AfterOffence::Ignore(outcome) => session.outcomes[test] = outcome,
         }
     }
-    None
+    Judgement::GoesOn
 }
 
 fn find_offence(
     test: Test,
     policy: &Policy,
     turn: &mut Turn<'_>,
+    id: SessionId,
     engine: &Engine,
     unread: &[u8],
-) -> Option<Offence> {
-    match test {
+) -> Lookup<Option<Offence>> {
+    Lookup::Known(match test {
         Test::BareNewline => offence::of_line(engine.line()),
         Test::NonSmtpCommand => {
             let command = engine.command();
             let is_non_smtp = match suspicion(&command, policy.engine.smtputf8) {
                 Suspicion::None => false,
                 Suspicion::Certain => true,
-                Suspicion::Word(word) => is_forbidden(turn, word),
+                Suspicion::Word(word) => match is_forbidden(turn, id, word) {
+                    Lookup::Known(forbidden) => forbidden,
+                    Lookup::Asked => return Lookup::Asked,
+                },
             };
             is_non_smtp.then(|| offence::of_word(&command, engine.last()))
         }
         Test::Pipelining => offence::of_haste(&engine.command(), unread),
         Test::Pregreet | Test::Dnsbl => None,
-    }
+    })
 }
 
-fn is_forbidden(turn: &mut Turn<'_>, word: &[u8]) -> bool {
+fn is_forbidden(turn: &mut Turn<'_>, id: SessionId, word: &[u8]) -> Lookup<bool> {
     let mut messages = Vec::new();
-    let forbidden = turn.lookups.forbidden(word, &mut messages);
-    turn.log_messages(messages);
+    let forbidden = turn.lookups.forbidden(id, word, &mut messages);
+    if forbidden != Lookup::Asked {
+        turn.log_messages(messages);
+    }
     forbidden
 }
 
 /// The keywords to keep from a client that says EHLO.
-fn keep_back(policy: &Policy, turn: &mut Turn<'_>, client: SocketAddr) -> Discarded {
+fn keep_back(
+    policy: &Policy,
+    turn: &mut Turn<'_>,
+    id: SessionId,
+    client: SocketAddr,
+) -> Lookup<Discarded> {
     let usual = policy.engine.discarded;
     let mut messages = Vec::new();
-    let words = turn.lookups.discarded_keywords(client.ip(), &mut messages);
+    let Lookup::Known(words) = turn.lookups.discarded_keywords(id, client.ip(), &mut messages)
+    else {
+        return Lookup::Asked;
+    };
     turn.log_messages(messages);
-    let Some(words) = words else { return usual };
+    let Some(words) = words else { return Lookup::Known(usual) };
     let vocabulary = policy.engine.vocabulary;
     let keywords = Discarded::parse(&words, vocabulary);
     if verdict::discard_is_news(keywords, usual) {
         turn.log(LogLine::Discarding(client, keywords, vocabulary));
     }
-    keywords
+    Lookup::Known(keywords)
 }
 
 fn for_the_log(envelope: Envelope, format: AddressFormat) -> Envelope {

@@ -15,7 +15,7 @@ use super::logline::{LogLine, Message};
 use super::reply::Reply;
 use super::session::SessionId;
 use super::test_set::{CacheRecord, UnixTime};
-pub use super::verdict::Access;
+pub use super::verdict::{Access, Spoken, Trust};
 
 /// The time of one turn of the loop. Timers use `mono`, cache stamps use `wall`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,7 +47,8 @@ pub enum Input<'a> {
         /// strerror(3)'s text.
         reason: &'a str,
     },
-    /// Input is waiting in the socket of a session under [`Watch::Peek`]; it stays there.
+    /// Input is waiting in the socket of a session under [`Watch::Peek`]; it stays there, unless
+    /// [`Output::Consume`] says otherwise.
     Peeked {
         /// The session.
         session: SessionId,
@@ -93,6 +94,12 @@ pub enum Input<'a> {
         session: SessionId,
         /// What is new.
         news: TlsNews<'a>,
+    },
+    /// A table elsewhere has answered what this session has asked ([`Lookup::Asked`]): the same
+    /// look-up gets further now.
+    Answered {
+        /// The session.
+        session: SessionId,
     },
     /// The process is told to end at once (SIGTERM).
     Terminate,
@@ -178,6 +185,8 @@ pub enum Output {
     },
     /// Look for input in this way from now on. Input that has already arrived counts.
     Watch(SessionId, Watch),
+    /// Take so many of the bytes last reported by [`Input::Peeked`] out of the socket.
+    Consume(SessionId, usize),
     /// Report [`Input::Deadline`] then; replaces the session's earlier deadline.
     SetDeadline(SessionId, Instant),
     /// Ask a DNS blocklist; the answer is an [`Input::ListAnswer`].
@@ -216,6 +225,30 @@ pub enum Output {
     Close(SessionId),
 }
 
+impl Output {
+    /// The session whose client sees this, or whose connection it is about.
+    pub(super) fn to_client(&self) -> Option<SessionId> {
+        match *self {
+            Output::Send(session, _)
+            | Output::SendText { session, .. }
+            | Output::Watch(session, _)
+            | Output::Consume(session, _)
+            | Output::HandOff { session, .. }
+            | Output::StartTls { session, .. }
+            | Output::AbandonTls(session)
+            | Output::TlsBegins(session)
+            | Output::Close(session) => Some(session),
+            Output::Log(_)
+            | Output::SetDeadline(..)
+            | Output::AskList(_)
+            | Output::ForgetList(_)
+            | Output::SetGuardDeadline(_)
+            | Output::StoreList(_)
+            | Output::Store(..) => None,
+        }
+    }
+}
+
 /// What the verdict cache says about a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Cached {
@@ -238,36 +271,88 @@ pub enum Filtered {
     Failed,
 }
 
+/// What came of a look-up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Lookup<T> {
+    /// This.
+    Known(T),
+    /// Nothing yet: a table elsewhere is being asked. [`Input::Answered`] follows in bounded
+    /// time.
+    Asked,
+}
+
 /// The questions that the core asks while it handles an input. Each takes a list for
-/// messages that the look-up gave rise to.
+/// messages that the look-up gave rise to; those that may have to be asked elsewhere take the
+/// session on whose behalf that is done.
 pub trait Lookups {
     /// main.cf: `postscreen_access_list`.
-    fn access(&mut self, client: IpAddr, messages: &mut Vec<Message>) -> Access;
+    fn access(
+        &mut self,
+        asker: SessionId,
+        client: IpAddr,
+        messages: &mut Vec<Message>,
+    ) -> Lookup<Access>;
+
+    /// The next look-up of this session is not to wait for anybody any more: what is not known
+    /// by then counts as failed.
+    fn stop_asking(&mut self, asker: SessionId);
 
     /// main.cf: `postscreen_cache_map`.
     fn cached(&mut self, client: IpAddr) -> Cached;
 
     /// main.cf: `postscreen_allowlist_interfaces`: may a client that connects to this
     /// address of ours be let in?
-    fn interface_allowed(&mut self, server: IpAddr, messages: &mut Vec<Message>) -> bool;
+    fn interface_allowed(
+        &mut self,
+        asker: SessionId,
+        server: IpAddr,
+        messages: &mut Vec<Message>,
+    ) -> Lookup<bool>;
 
     /// main.cf: `postscreen_discard_ehlo_keyword_address_maps`: the words that hold for this
     /// client; `None` for those that hold for everybody.
-    fn discarded_keywords(&mut self, client: IpAddr, messages: &mut Vec<Message>)
-    -> Option<String>;
+    fn discarded_keywords(
+        &mut self,
+        asker: SessionId,
+        client: IpAddr,
+        messages: &mut Vec<Message>,
+    ) -> Lookup<Option<String>>;
 
     /// main.cf: `postscreen_reject_footer_maps`: the footer for this reply, which comes without
     /// its last CR LF and before `soft_bounce`; `None` for the one that all replies get.
-    fn footer(&mut self, reply: &str, messages: &mut Vec<Message>) -> Option<String>;
+    fn footer(
+        &mut self,
+        asker: SessionId,
+        reply: &str,
+        messages: &mut Vec<Message>,
+    ) -> Lookup<Option<String>>;
 
     /// A time in the server's time zone, in the form of strftime(3)'s `%b %d %H:%M:%S`.
     fn local_time(&mut self, time: UnixTime) -> String;
 
     /// main.cf: `postscreen_command_filter`; the line without the blanks before it. Only
     /// asked if the policy has a filter.
-    fn command_filter(&mut self, line: &[u8], messages: &mut Vec<Message>) -> Filtered;
+    fn command_filter(
+        &mut self,
+        asker: SessionId,
+        line: &[u8],
+        messages: &mut Vec<Message>,
+    ) -> Lookup<Filtered>;
 
     /// main.cf: `postscreen_forbidden_commands`: is this command word on the list? Not if
     /// there is trouble.
-    fn forbidden(&mut self, word: &[u8], messages: &mut Vec<Message>) -> bool;
+    fn forbidden(
+        &mut self,
+        asker: SessionId,
+        word: &[u8],
+        messages: &mut Vec<Message>,
+    ) -> Lookup<bool>;
+
+    /// gatepost.cf: `upstream_proxy_interfaces`: is the PROXY protocol spoken at this address
+    /// of ours? Only asked if main.cf has it on.
+    fn proxy_spoken(&mut self, server: IpAddr, messages: &mut Vec<Message>) -> Spoken;
+
+    /// gatepost.cf: `upstream_proxy_networks`: is this a proxy that may say whom it speaks for?
+    /// Only asked where the PROXY protocol is, or may be, spoken.
+    fn proxy_trusted(&mut self, proxy: IpAddr, messages: &mut Vec<Message>) -> Trust;
 }

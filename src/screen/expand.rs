@@ -91,6 +91,14 @@ pub enum ExpandError {
         /// What follows it.
         rest: String,
     },
+    /// What a function was given is no domain name.
+    #[error("bad domain argument in: '{name}{{{argument}}}'")]
+    BadDomain {
+        /// The function.
+        name: &'static str,
+        /// What it was given.
+        argument: String,
+    },
     /// A `{` without `}` inside `$(...)`.
     #[error("unbalanced {{}} in attribute expression: \"{0}\"")]
     Unbalanced(String),
@@ -260,6 +268,9 @@ impl<'d, L: FnMut(&str) -> Option<Cow<'d, str>>> Expander<L> {
         if rest.is_empty() {
             return self.value(name, depth, out);
         }
+        if let (Some(function), true) = (Function::parse(name), rest.starts_with('{')) {
+            return self.call(function, rest, depth, out);
+        }
         if !rest.starts_with(['?', ':']) {
             return Err(ExpandError::NameSyntax { name: name.to_owned(), rest: shown(after) });
         }
@@ -268,6 +279,28 @@ impl<'d, L: FnMut(&str) -> Option<Cow<'d, str>>> Expander<L> {
             Some(chosen) => self.text(chosen, depth + 1, out),
             None => Ok(()),
         }
+    }
+
+    /// `name{text}`, since Postfix 3.11. Older versions refuse it, in all their programs.
+    fn call(
+        &mut self,
+        function: Function,
+        input: &str,
+        depth: usize,
+        out: &mut String,
+    ) -> Result<(), ExpandError> {
+        let (argument, rest) = braced(input)?;
+        let rest = rest.trim_ascii_start();
+        if !rest.is_empty() {
+            let chosen = argument.to_owned();
+            return Err(ExpandError::UnexpectedInput { chosen, rest: shown(rest) });
+        }
+        let mut text = String::new();
+        self.text(argument.trim_ascii(), depth + 1, &mut text)?;
+        let result = function.apply(&text)?;
+        self.spend(result.len(), &text)?;
+        out.push_str(&result);
+        Ok(())
     }
 
     fn value(&mut self, name: &str, depth: usize, out: &mut String) -> Result<(), ExpandError> {
@@ -325,6 +358,47 @@ impl<'d, L: FnMut(&str) -> Option<Cow<'d, str>>> Expander<L> {
             compare_texts(&one, &other)
         };
         Ok((compare.holds(order), rest))
+    }
+}
+
+/// What a text in braces can be put through.
+#[derive(Clone, Copy)]
+enum Function {
+    /// A domain name as DNS has it, with A-labels.
+    DomainToAscii,
+    /// A domain name as people read it, with U-labels.
+    DomainToUtf8,
+}
+
+impl Function {
+    fn parse(name: &str) -> Option<Function> {
+        [Function::DomainToAscii, Function::DomainToUtf8]
+            .into_iter()
+            .find(|function| function.name() == name)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Function::DomainToAscii => "domain_to_ascii",
+            Function::DomainToUtf8 => "domain_to_utf8",
+        }
+    }
+
+    fn apply(self, text: &str) -> Result<Cow<'_, str>, ExpandError> {
+        let bad = || ExpandError::BadDomain { name: self.name(), argument: text.to_owned() };
+        match (self, text.is_ascii()) {
+            // What is so already is not looked at.
+            (Function::DomainToAscii, true) | (Function::DomainToUtf8, false) => {
+                Ok(Cow::Borrowed(text))
+            }
+            (Function::DomainToAscii, false) => {
+                idna::domain_to_ascii_strict(text).map(Cow::Owned).map_err(|_| bad())
+            }
+            (Function::DomainToUtf8, true) => match idna::domain_to_unicode(text) {
+                (domain, Ok(())) => Ok(Cow::Owned(domain)),
+                (_, Err(_)) => Err(bad()),
+            },
+        }
     }
 }
 

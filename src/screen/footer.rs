@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use super::address::address_text;
-use super::event::{Lookups, Now};
+use super::event::{Lookup, Lookups, Now};
 use super::expand::{Mode, expand};
 use super::logline::Message;
 use super::policy::Policy;
 use super::reply::Reply;
+use super::session::SessionId;
 
 /// What footers there are.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -36,32 +37,49 @@ struct Facts<'a> {
     local_time: &'a str,
 }
 
+/// Whom a reply is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Recipient {
+    pub session: SessionId,
+    pub client: SocketAddr,
+}
+
 /// The text of a reply with its footer, without its last CR LF; `None` for a reply that gets
 /// no footer. What the administrator should know is added to `messages`.
 pub(super) fn reply_with_footer(
     policy: &Policy,
     now: Now,
     lookups: &mut dyn Lookups,
-    client: SocketAddr,
+    whom: Recipient,
     reply: Reply,
     messages: &mut Vec<Message>,
-) -> Option<Box<str>> {
+) -> Lookup<Option<Box<str>>> {
     let footers = &policy.footers;
     if footers.general.is_none() && !footers.by_reply {
-        return None;
+        return Lookup::Known(None);
     }
     let plain = reply.plain(policy);
     if !plain.starts_with(['4', '5']) {
-        return None;
+        return Lookup::Known(None);
     }
-    let own = if footers.by_reply { lookups.footer(&plain, messages) } else { None };
-    let template = own.as_deref().or(footers.general.as_deref())?;
+    let own = if footers.by_reply {
+        match lookups.footer(whom.session, &plain, messages) {
+            Lookup::Known(own) => own,
+            Lookup::Asked => return Lookup::Asked,
+        }
+    } else {
+        None
+    };
+    let Some(template) = own.as_deref().or(footers.general.as_deref()) else {
+        return Lookup::Known(None);
+    };
     let facts = Facts {
-        client,
+        client: whom.client,
         server_name: &policy.myhostname,
         local_time: &lookups.local_time(now.wall),
     };
-    add(&reply.text(policy), template, &facts, &footers.filter, messages).map(Into::into)
+    let text = add(&reply.text(policy), template, &facts, &footers.filter, messages);
+    Lookup::Known(text.map(Into::into))
 }
 
 /// Puts a footer below a reply. A footer with a mistake in it is no footer.

@@ -6,6 +6,7 @@
 mod dnsbl;
 mod form;
 mod lists;
+mod proxy;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use super::verdict::{TLS_FAILURES, TLS_PAUSE, TlsNotice};
 use form::End;
 pub use form::{Elapsed, Escaped, Shown};
 pub use lists::{ListLine, Missing, Verdicts};
+pub use proxy::ProxyLine;
 
 /// How serious a message is, in Postfix's steps.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -135,6 +137,8 @@ pub enum LogLine {
     },
     /// The command filter cannot tell what to do about a line.
     FilterFailed {
+        /// Whose.
+        client: SocketAddr,
         /// main.cf: `postscreen_command_filter`.
         table: Box<str>,
         /// The line, or the first [`QUOTE_LIMIT`] bytes of it.
@@ -208,6 +212,8 @@ pub enum LogLine {
         /// Which of them.
         notice: TlsNotice,
     },
+    /// Something is wrong with a proxy.
+    Proxy(ProxyLine),
     /// Something that a look-up had to say.
     Message(Message),
 }
@@ -249,6 +255,67 @@ impl LogLine {
         matches!(self, LogLine::List(line) if line.is_dnsblog())
     }
 
+    /// Whose session it is about.
+    pub fn client(&self) -> Option<SocketAddr> {
+        match self {
+            LogLine::Connect { client, .. }
+            | LogLine::Allowlisted(client, _)
+            | LogLine::Denylisted(client, _)
+            | LogLine::AllowlistVeto(client, _)
+            | LogLine::OldWordsByDefault(client)
+            | LogLine::PassNew(client)
+            | LogLine::PassOld(client)
+            | LogLine::Pregreet { client, .. }
+            | LogLine::DnsblRank(client, _)
+            | LogLine::Hangup { client, .. }
+            | LogLine::CommandTimeLimit(client, _)
+            | LogLine::CommandLengthLimit(client, _)
+            | LogLine::CommandCountLimit(client, _)
+            | LogLine::Offence(client, _)
+            | LogLine::Discarding(client, ..)
+            | LogLine::Replaced { client, .. }
+            | LogLine::FilterFailed { client, .. }
+            | LogLine::RejectRcpt { client, .. }
+            | LogLine::NoValidRcpt(client, _)
+            | LogLine::TooManyConnections(client)
+            | LogLine::NotServed(client)
+            | LogLine::ServerPortsBusy(client)
+            | LogLine::ScreeningPortsBusy(client)
+            | LogLine::Disconnect(client) => Some(*client),
+            LogLine::List(line) => line.client(),
+            LogLine::EnteringStress(_)
+            | LogLine::LeavingStress(_)
+            | LogLine::Unidentified { .. }
+            | LogLine::CannotConnect { .. }
+            | LogLine::CannotPass { .. }
+            | LogLine::HandOffTimeout { .. }
+            | LogLine::Dnsbl(_)
+            | LogLine::TlsTrouble { .. }
+            | LogLine::TlsNotice { .. }
+            | LogLine::Proxy(_)
+            | LogLine::Message(_) => None,
+        }
+    }
+
+    /// Whether a health check gives rise to it: nobody was turned down, and nobody has tried to
+    /// send mail.
+    pub fn is_routine(&self) -> bool {
+        matches!(
+            self,
+            LogLine::Connect { .. }
+                | LogLine::Allowlisted(..)
+                | LogLine::AllowlistVeto(..)
+                | LogLine::OldWordsByDefault(_)
+                | LogLine::PassNew(_)
+                | LogLine::PassOld(_)
+                | LogLine::Pregreet { .. }
+                | LogLine::List(_)
+                | LogLine::Hangup { .. }
+                | LogLine::Discarding(..)
+                | LogLine::Disconnect(_)
+        )
+    }
+
     /// How serious it is.
     pub fn level(&self) -> Level {
         match self {
@@ -259,6 +326,7 @@ impl LogLine {
             | LogLine::FilterFailed { .. }
             | LogLine::TlsTrouble { .. }
             | LogLine::NotServed(_)
+            | LogLine::Proxy(_)
             | LogLine::TlsNotice { notice: TlsNotice::Suspended, .. } => Level::Warning,
             LogLine::Dnsbl(notice) => notice.level(),
             LogLine::Message(message) => message.level,
@@ -373,8 +441,10 @@ impl fmt::Display for LogLine {
                 let (client, line, by) = (End(client), Shown(line), Shown(by));
                 write!(f, "{client}: replacing command \"{line}\" with \"{by}\"")
             }
-            LogLine::FilterFailed { table, line } => {
-                write!(f, "{table} lookup error for \"{}\"", Shown(line))
+            // Behind the client's name, so that fail2ban takes nothing that it says in a warning
+            // for what smtpd(8) says about somebody else.
+            LogLine::FilterFailed { client, table, line } => {
+                write!(f, "{}: {table} lookup error for \"{}\"", End(client), Shown(line))
             }
             LogLine::RejectRcpt { client, reply, envelope } => write!(
                 f,
@@ -436,6 +506,7 @@ impl fmt::Display for LogLine {
             LogLine::TlsNotice { service, notice: TlsNotice::Resumed } => {
                 write!(f, "private/{service} service works again: STARTTLS is offered")
             }
+            LogLine::Proxy(line) => line.fmt(f),
             LogLine::Message(message) => f.write_str(&message.text),
         }
     }

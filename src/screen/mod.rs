@@ -2,8 +2,8 @@
 //! clock, log call, environment, file or randomness.
 //!
 //! Read `event` for the contract, then the steps in the order in which a client takes
-//! them: `connect`, `early`, `dialogue`, `starttls`, `conclude`. Each asks `verdict` what
-//! follows.
+//! them: `proxy`, `connect`, `early`, `dialogue`, `starttls`, `conclude`. Each asks `verdict`
+//! what follows.
 
 pub mod address;
 mod blocklist;
@@ -16,9 +16,13 @@ mod early;
 pub mod event;
 pub mod expand;
 pub mod footer;
+mod holding;
 pub mod hostname;
 pub mod logline;
 pub mod policy;
+mod proxy;
+pub mod proxy_protocol;
+pub mod ration;
 pub mod reply;
 pub mod screener;
 pub mod session;

@@ -56,6 +56,18 @@ pub struct Policy {
     pub smtpd_service: String,
     /// main.cf: `tlsproxy_service_name`.
     pub tlsproxy_service: String,
+    /// main.cf: `postscreen_upstream_proxy_protocol`; `None` when empty.
+    pub upstream_proxy: Option<UpstreamProxy>,
+}
+
+/// How clients come through a proxy that speaks HAProxy's PROXY protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UpstreamProxy {
+    /// main.cf: `postscreen_upstream_proxy_timeout`, for the whole header.
+    pub timeout: Duration,
+    /// gatepost.cf: `upstream_proxy_log_checks`: whether the log tells of the health checks of
+    /// trusted proxies.
+    pub log_checks: bool,
 }
 
 /// How DNS blocklists are judged.

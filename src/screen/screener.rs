@@ -1,7 +1,7 @@
 //! The screening core: which input goes to which step, and the tables that the steps share.
 //!
-//! The steps themselves are in the files named after them: `connect`, `early`, `dialogue`,
-//! `starttls`, `conclude`.
+//! The steps themselves are in the files named after them: `proxy`, `connect`, `early`,
+//! `dialogue`, `starttls`, `conclude`.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -15,10 +15,13 @@ use super::dnsbl::guard::Guard;
 use super::dnsbl::guard::saved::Saved;
 use super::dnsbl::trouble::Troubles;
 use super::early;
-use super::event::{Input, Lookups, Now, Output};
-use super::footer;
+use super::event::{Input, Lookup, Lookups, Now, Output};
+use super::footer::{self, Recipient};
+use super::holding::{self, Holding, LateReply, Patience};
 use super::logline::{Elapsed, LogLine, Message, Stage};
 use super::policy::{Policy, Stressed};
+use super::proxy::{self, Approaching, Untold};
+use super::ration::Ration;
 use super::reply::Reply;
 use super::session::{ById, Phase, Session, SessionId};
 use super::starttls;
@@ -29,11 +32,19 @@ use super::verdict::{self, TlsHealth};
 pub struct Screener {
     pub(super) policy: Policy,
     pub(super) clients: Clients,
+    /// Connections whose proxy has not said whom it speaks for. They count for nothing.
+    pub(super) approaching: ById<Approaching>,
+    /// Sessions of which the log may not have to tell.
+    pub(super) untold: Untold,
+    /// What is left to say about strangers where only trusted proxies should come from.
+    pub(super) strangers: Option<Ration>,
     /// Sessions before and after the greeting.
     pub(super) screening: ById<Session>,
     /// Sessions that smtpd(8) has not taken yet.
     pub(super) handing_off: ById<Session>,
     pub(super) stress: bool,
+    /// What clients are not told yet.
+    pub(super) holding: Holding,
     /// How it went with tlsproxy(8) of late.
     pub(super) tls_health: TlsHealth,
     /// The process is about to end: nobody is kept waiting.
@@ -55,6 +66,10 @@ pub(super) struct Turn<'a> {
     pub now: Now,
     pub lookups: &'a mut dyn Lookups,
     pub out: &'a mut Vec<Output>,
+    /// Replies whose footers are not known yet.
+    pub late: Vec<LateReply>,
+    /// Where in `out` begins what they can hold up.
+    pub held_from: usize,
 }
 
 impl Turn<'_> {
@@ -68,14 +83,41 @@ impl Turn<'_> {
 
     /// Sends a reply, with a footer if it gets one.
     pub fn send(&mut self, policy: &Policy, id: SessionId, client: SocketAddr, reply: Reply) {
-        let mut messages = Vec::new();
-        let text =
-            footer::reply_with_footer(policy, self.now, self.lookups, client, reply, &mut messages);
-        self.log_messages(messages);
-        self.out.push(match text {
-            Some(text) => Output::SendText { session: id, reply, text },
-            None => Output::Send(id, reply),
-        });
+        match self.footed(policy, id, client, reply) {
+            Lookup::Known(output) => self.out.push(output),
+            Lookup::Asked => {
+                let place = self.out.len();
+                self.late.push(LateReply { place, session: id, client, reply });
+            }
+        }
+    }
+
+    /// The same, at the end of the process: for a footer that is elsewhere there is no time.
+    pub fn send_last(&mut self, policy: &Policy, id: SessionId, client: SocketAddr, reply: Reply) {
+        self.lookups.stop_asking(id);
+        self.send(policy, id, client, reply);
+    }
+
+    /// A reply, with its footer if it gets one.
+    pub fn footed(
+        &mut self,
+        policy: &Policy,
+        id: SessionId,
+        client: SocketAddr,
+        reply: Reply,
+    ) -> Lookup<Output> {
+        let (now, mut messages) = (self.now, Vec::new());
+        let whom = Recipient { session: id, client };
+        match footer::reply_with_footer(policy, now, self.lookups, whom, reply, &mut messages) {
+            Lookup::Known(text) => {
+                self.log_messages(messages);
+                Lookup::Known(match text {
+                    Some(text) => Output::SendText { session: id, reply, text },
+                    None => Output::Send(id, reply),
+                })
+            }
+            Lookup::Asked => Lookup::Asked,
+        }
     }
 }
 
@@ -88,9 +130,13 @@ impl Screener {
             clients: Clients::new(policy.limits.prefix_ipv6),
             unserved_warned: None,
             policy,
+            approaching: ById::default(),
+            untold: Untold::default(),
+            strangers: None,
             screening: ById::default(),
             handing_off: ById::default(),
             stress: false,
+            holding: Holding::default(),
             tls_health: TlsHealth::default(),
             terminating: false,
             old_words_noticed: false,
@@ -131,6 +177,11 @@ impl Screener {
         self.screening.len() + self.handing_off.len()
     }
 
+    /// How many connections wait for a proxy's header; they are no sessions yet.
+    pub fn approaching(&self) -> usize {
+        self.approaching.len()
+    }
+
     /// How many hand-offs are in progress.
     pub fn hand_offs(&self) -> usize {
         self.handing_off.len()
@@ -144,16 +195,29 @@ impl Screener {
         lookups: &mut dyn Lookups,
         out: &mut Vec<Output>,
     ) {
-        let turn = &mut Turn { now, lookups, out };
+        let held_from = out.len();
+        let mut turn = Turn { now, lookups, out, late: Vec::new(), held_from };
+        self.take(input, &mut turn);
+        let Turn { late, held_from: from, .. } = turn;
+        if !late.is_empty() || !self.holding.is_empty() {
+            self.holding.hold_back(late, from, out);
+        }
+        self.untold.sift(out, held_from);
+    }
+
+    fn take(&mut self, input: Input<'_>, turn: &mut Turn<'_>) {
         match input {
             Input::Connected { session, client, server } => {
-                connect::connected(self, turn, session, client, server);
+                proxy::connected(self, turn, session, client, server);
             }
             Input::Unidentified { session, call, reason } => {
                 turn.log(LogLine::Unidentified { call, reason: reason.into() });
                 // Without a footer: nobody knows whom it would be for.
                 turn.out.push(Output::Send(session, Reply::NoResources));
                 turn.out.push(Output::Close(session));
+            }
+            Input::Peeked { session, data } if self.approaching.get(session).is_some() => {
+                proxy::peeked(self, turn, session, data);
             }
             Input::Peeked { session, data } => early::peeked(self, turn, session, data),
             Input::Received { session, data } => dialogue::received(self, turn, session, data),
@@ -167,6 +231,7 @@ impl Screener {
             }
             Input::GuardDeadline => blocklist::guard_deadline(self, turn),
             Input::Tls { session, news } => starttls::news(self, turn, session, news),
+            Input::Answered { session } => self.answered(turn, session),
             Input::Terminate => self.terminate(turn),
         }
     }
@@ -174,16 +239,35 @@ impl Screener {
     /// The client hung up, or what we sent could not be written. Not a failure: what was
     /// passed so far is remembered.
     fn closed(&mut self, turn: &mut Turn<'_>, id: SessionId) {
-        let Some(session) = self.screening.remove(id) else { return };
+        let Some(session) = self.screening.remove(id) else {
+            return proxy::closed(self, turn, id);
+        };
         let stage = match session.phase {
-            Phase::BeforeHandshake(_) => Stage::BeforeHandshake,
-            Phase::AfterHandshake(_) | Phase::StartingTls(_) | Phase::HandingOff(_) => {
-                Stage::AfterHandshake
-            }
+            Phase::AtTheDoor(_) | Phase::BeforeHandshake(_) => Stage::BeforeHandshake,
+            Phase::AfterHandshake(_)
+            | Phase::Pausing(_)
+            | Phase::StartingTls(_)
+            | Phase::HandingOff(_) => Stage::AfterHandshake,
         };
         let after = self.elapsed(turn.now, &session);
         turn.log(LogLine::Hangup { client: session.client, after, stage });
         conclude::disconnect(self, turn, id, session);
+    }
+
+    /// A session gets on with what it has looked up.
+    fn answered(&mut self, turn: &mut Turn<'_>, id: SessionId) {
+        holding::go_on(self, turn, id, Patience::Waits);
+        let Some(session) = self.screening.remove(id) else { return };
+        match session.phase {
+            Phase::AtTheDoor(door) => connect::go_on(self, turn, id, session, door),
+            Phase::Pausing(_) => dialogue::resume(self, turn, id, session),
+            Phase::BeforeHandshake(_)
+            | Phase::AfterHandshake(_)
+            | Phase::StartingTls(_)
+            | Phase::HandingOff(_) => {
+                self.screening.insert(id, session);
+            }
+        }
     }
 
     fn deadline(&mut self, turn: &mut Turn<'_>, id: SessionId) {
@@ -191,25 +275,33 @@ impl Screener {
             conclude::hand_off_deadline(self, turn, id, session);
         } else if let Some(session) = self.screening.remove(id) {
             match session.phase {
+                Phase::AtTheDoor(door) => connect::time_is_up(self, turn, id, session, door),
+                Phase::Pausing(_) => dialogue::pause_is_over(self, turn, id, session),
                 Phase::BeforeHandshake(_) => early::deadline(self, turn, id, session),
                 Phase::AfterHandshake(_) => dialogue::time_is_up(self, turn, id, session),
                 Phase::StartingTls(_) => starttls::time_is_up(self, turn, id, session),
                 Phase::HandingOff(_) => conclude::hand_off_deadline(self, turn, id, session),
             }
+        } else {
+            proxy::time_is_up(self, turn, id);
         }
     }
 
     /// Ends every session that smtpd(8) is not about to take, with a reply.
     fn terminate(&mut self, turn: &mut Turn<'_>) {
         self.terminating = true;
+        for id in self.holding.sessions() {
+            holding::go_on(self, turn, id, Patience::IsOver);
+        }
         let waiting: Vec<SessionId> = self.screening.iter().map(|(id, _)| id).collect();
         for id in waiting {
             if let Some(session) = self.screening.remove(id) {
-                turn.send(&self.policy, id, session.client, Reply::Unavailable);
+                turn.send_last(&self.policy, id, session.client, Reply::Unavailable);
                 conclude::disconnect(self, turn, id, session);
             }
         }
         conclude::abandon_retries(self, turn);
+        proxy::terminate(self, turn);
     }
 
     pub(super) fn elapsed(&self, now: Now, session: &Session) -> Elapsed {
@@ -245,6 +337,11 @@ impl Screener {
             }
             if self.handing_off.get(id).is_some() {
                 return Err(format!("{id:?} is in both tables"));
+            }
+        }
+        for (id, approaching) in self.approaching.iter() {
+            if self.screening.get(id).is_some() || self.handing_off.get(id).is_some() {
+                return Err(format!("{id:?} is here, and yet to come: {approaching:?}"));
             }
         }
         for (id, session) in self.handing_off.iter() {

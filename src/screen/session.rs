@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::dialogue::Pause;
 use super::dnsbl::score::Score;
 use super::smtp::engine::Engine;
 use super::starttls::StartingTls;
@@ -52,15 +53,30 @@ impl Session {
 /// Where a session is, and what only that phase needs.
 #[derive(Debug)]
 pub enum Phase {
+    /// Waiting for what a table elsewhere says of the client, or of the address of ours that
+    /// it has come to. Belongs to "tests before SMTP handshake".
+    AtTheDoor(Door),
     /// In the greet wait: "tests before SMTP handshake".
     BeforeHandshake(GreetWait),
     /// Talking to the built-in SMTP engine: "tests after SMTP handshake".
     AfterHandshake(Box<Engine>),
+    /// In the middle of a line, of which a table elsewhere has to say something. Belongs to
+    /// "tests after SMTP handshake".
+    Pausing(Box<Pause>),
     /// Between the STARTTLS command and its reply: tlsproxy(8) is asked. Belongs to "tests
     /// after SMTP handshake".
     StartingTls(Box<StartingTls>),
     /// Waiting for smtpd(8) to take the client.
     HandingOff(HandingOff),
+}
+
+/// What has to be known before any test can begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Door {
+    /// What main.cf: `postscreen_access_list` says of the client.
+    AccessList,
+    /// What main.cf: `postscreen_allowlist_interfaces` says of our address.
+    Interfaces,
 }
 
 /// The wait before the greeting.

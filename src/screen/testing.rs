@@ -6,13 +6,14 @@ use std::time::Duration;
 use super::dnsbl::guard::Mode;
 use super::dnsbl::lists::Lists;
 use super::dnsbl::score::TtlLimits;
-use super::event::{Access, Cached, Filtered, Lookups};
+use super::event::{Access, Cached, Filtered, Lookup, Lookups, Spoken, Trust};
 use super::footer::Footers;
 use super::logline::Message;
 use super::policy::{
     AddressFormat, DetailLog, DnsblRules, EngineRules, Limits, Policy, Protocols, Stressed,
     TlsLevel, Wording,
 };
+use super::session::SessionId;
 use super::smtp::discard::{Discarded, Vocabulary};
 use super::smtp::keyword::Keyword;
 use super::test_set::{Action, PerTest, Test, TestSet, UnixTime};
@@ -77,6 +78,7 @@ pub fn policy() -> Policy {
         delay_resolution: 2,
         smtpd_service: "smtpd".into(),
         tlsproxy_service: "tlsproxy".into(),
+        upstream_proxy: None,
     }
 }
 
@@ -84,32 +86,47 @@ pub fn policy() -> Policy {
 pub struct Says(pub Access);
 
 impl Lookups for Says {
-    fn access(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Access {
-        self.0
+    fn access(&mut self, _: SessionId, _: IpAddr, _: &mut Vec<Message>) -> Lookup<Access> {
+        Lookup::Known(self.0)
     }
+
+    fn stop_asking(&mut self, _: SessionId) {}
 
     fn cached(&mut self, _: IpAddr) -> Cached {
         Cached::NotFound
     }
 
-    fn interface_allowed(&mut self, _: IpAddr, _: &mut Vec<Message>) -> bool {
-        true
+    fn interface_allowed(&mut self, _: SessionId, _: IpAddr, _: &mut Vec<Message>) -> Lookup<bool> {
+        Lookup::Known(true)
     }
 
-    fn discarded_keywords(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Option<String> {
-        None
+    fn discarded_keywords(
+        &mut self,
+        _: SessionId,
+        _: IpAddr,
+        _: &mut Vec<Message>,
+    ) -> Lookup<Option<String>> {
+        Lookup::Known(None)
     }
 
-    fn command_filter(&mut self, _: &[u8], _: &mut Vec<Message>) -> Filtered {
-        Filtered::Unchanged
+    fn command_filter(&mut self, _: SessionId, _: &[u8], _: &mut Vec<Message>) -> Lookup<Filtered> {
+        Lookup::Known(Filtered::Unchanged)
     }
 
-    fn forbidden(&mut self, _: &[u8], _: &mut Vec<Message>) -> bool {
-        false
+    fn forbidden(&mut self, _: SessionId, _: &[u8], _: &mut Vec<Message>) -> Lookup<bool> {
+        Lookup::Known(false)
     }
 
-    fn footer(&mut self, _: &str, _: &mut Vec<Message>) -> Option<String> {
-        None
+    fn proxy_spoken(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Spoken {
+        Spoken::Yes
+    }
+
+    fn proxy_trusted(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Trust {
+        Trust::Anybody
+    }
+
+    fn footer(&mut self, _: SessionId, _: &str, _: &mut Vec<Message>) -> Lookup<Option<String>> {
+        Lookup::Known(None)
     }
 
     fn local_time(&mut self, _: UnixTime) -> String {

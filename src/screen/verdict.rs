@@ -1,5 +1,6 @@
 //! The one place of decisions: total functions on values, no state, no effects.
 
+mod proxy;
 mod tls;
 
 use std::net::IpAddr;
@@ -11,6 +12,7 @@ use super::policy::{DnsblRules, Limits, Policy, Protocols};
 use super::reply::Reply;
 use super::smtp::discard::Discarded;
 use super::test_set::{Action, CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
+pub use proxy::{Approach, Spoken, Trust, approach, is_logged, unknown_is_local};
 pub use tls::{
     TLS_FAILURES, TLS_PAUSE, TlsHealth, TlsNotice, TlsOffer, after_tls_failure, after_tls_success,
     tls_offer,

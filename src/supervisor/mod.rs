@@ -2,16 +2,21 @@
 //!
 //! It prepares what workers need, forks them once, and then only waits: for the end of the
 //! status channel, which means reload or stop, so that master can start a successor while
-//! the workers finish their clients; for signals; and for the few requests of `control`.
+//! the workers finish their clients; for signals; for the few requests of `control`; and for
+//! changes of what it has read for the workers.
 
+mod changes;
+mod outside;
 mod prepare;
+pub mod snapshots;
 mod tls;
+mod upgrade;
 mod watch;
 
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -29,7 +34,7 @@ use crate::postfix::master::{Availability, Environment, Options, status_record};
 use crate::privileges::Owner;
 use crate::process::{self, end_as};
 use crate::sys::{self, Fork};
-use watch::Watch;
+use changes::Changes;
 
 /// How often watched files are looked at.
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
@@ -111,7 +116,7 @@ struct Supervisor {
     told_master: bool,
     signals: SignalFd,
     workers: Vec<WorkerProcess>,
-    watch: Watch,
+    changes: Changes,
     cache: Option<CacheDuty>,
     importer: Option<Pid>,
     /// After SIGTERM: when to stop waiting.
@@ -163,24 +168,31 @@ impl Supervisor {
         if self.ends_at.is_some_and(|at| Instant::now() >= at) {
             self.kill_and_exit();
         }
-        self.hand_over_changes();
+        self.attend_to_changes();
         Ok(())
     }
 
-    fn kill_and_exit(&self) -> ! {
+    /// Ends this process, and what it has others do for it. Workers see it go, and finish their
+    /// clients.
+    fn leave(&mut self) -> ! {
+        self.changes.abandon();
+        std::process::exit(0)
+    }
+
+    fn kill_and_exit(&mut self) -> ! {
         for worker in self.workers.iter().filter(|worker| worker.state != State::Gone) {
             log::warn!("worker {} does not end: killed", worker.pid);
             // It may have ended by itself at this very moment.
             let _ = kill(worker.pid, Signal::SIGKILL);
         }
-        std::process::exit(0);
+        self.leave()
     }
 
     fn timeout(&self) -> PollTimeout {
         let pause = match self.ends_at {
             Some(at) => Some(at.saturating_duration_since(Instant::now())),
-            None if self.watch.is_empty() => None,
-            None => Some(WATCH_PAUSE),
+            None if self.changes.has_to_look() => Some(WATCH_PAUSE),
+            None => None,
         };
         // Rounded up, so that the deadline has come when poll returns.
         let pause = pause.map(|pause| pause + Duration::from_millis(1));
@@ -191,12 +203,12 @@ impl Supervisor {
 
     /// Nobody writes to us on the status channel: whatever can be read there is its end. master
     /// holds us for available until our process has gone, so it goes at once.
-    fn check_status(&self) {
+    fn check_status(&mut self) {
         let mut nothing = [0; 16];
         match nix::unistd::read(&self.status, &mut nothing) {
             Ok(count) if count > 0 => {}
             Err(Errno::EINTR | Errno::EAGAIN) => {}
-            Ok(_) | Err(_) => std::process::exit(0),
+            Ok(_) | Err(_) => self.leave(),
         }
     }
 
@@ -229,16 +241,22 @@ impl Supervisor {
                 self.importer = None;
                 continue;
             }
+            if self.changes.reaped(pid, status) {
+                continue;
+            }
             let Some(worker) = self.workers.iter_mut().find(|worker| worker.pid == pid) else {
                 continue;
             };
             worker.state = State::Gone;
             let all_gone = self.workers.iter().all(|worker| worker.state == State::Gone);
             match (self.ends_at, status) {
-                (Some(_), _) if all_gone => std::process::exit(0),
+                (Some(_), _) if all_gone => self.leave(),
                 (Some(_), _) => {}
                 // A worker's end is ours: its siblings see us go and finish their clients.
-                (None, status) => end_as(status),
+                (None, status) => {
+                    self.changes.abandon();
+                    end_as(status)
+                }
             }
         }
     }
@@ -267,12 +285,14 @@ impl Supervisor {
                 FromWorker::Idle => {
                     worker.state = State::Idle;
                     if self.workers.iter().all(|worker| worker.state == State::Idle) {
-                        std::process::exit(0);
+                        self.leave();
                     }
                 }
                 FromWorker::Busy => worker.state = State::Busy,
                 FromWorker::ImportWanted => self.import_old_cache(),
                 FromWorker::CacheDamaged => self.set_cache_aside(),
+                FromWorker::Outdated(number) => self.changes.outdated(number),
+                FromWorker::Misunderstood => self.changes.misunderstood(),
             }
         }
     }
@@ -288,7 +308,7 @@ impl Supervisor {
             self.reap();
             std::thread::sleep(Duration::from_millis(5));
         }
-        std::process::exit(0);
+        self.leave()
     }
 
     /// A worker is ready. Before it parses the first byte of a client, master has to know that
@@ -303,7 +323,7 @@ impl Supervisor {
             // In one piece: under a process limit above 1, master would start another process
             // for the next client if it read the first record before the second is there.
             if write_all(&self.status, &pair).is_err() {
-                std::process::exit(0);
+                self.leave();
             }
         }
         let Some(worker) = self.workers.get_mut(index) else { return };
@@ -348,24 +368,6 @@ impl Supervisor {
             ),
             // Whoever cannot become root again must not go on as somebody else.
             Err(error) => maillog::fatal(error.to_string()),
-        }
-    }
-
-    fn hand_over_changes(&mut self) {
-        // A worker that is not ready does not listen yet.
-        let starting = self.workers.iter().any(|worker| worker.state == State::Starting);
-        if self.watch.is_empty() || self.ends_at.is_some() || starting {
-            return;
-        }
-        for change in self.watch.changes(SystemTime::now()) {
-            let sent =
-                self.workers.iter().filter(|worker| worker.state != State::Gone).all(|worker| {
-                    worker.channel.changed(change.number, change.file.as_fd()).is_ok()
-                });
-            // A worker whose channel is full gets it next time, and the others once more.
-            if sent {
-                self.watch.note(&change);
-            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! From a command line to workers that are about to serve.
 
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,8 +12,12 @@ use nix::unistd::{Group, chdir, setsid};
 use syslog::Facility;
 use thiserror::Error;
 
+use super::changes::{Changes, Item};
+use super::outside::Outside;
+use super::snapshots::Snapshots;
 use super::tls::tlsproxy;
-use super::watch::{self, Watch};
+use super::upgrade::Upgrade;
+use super::watch::{self, Subject, Watch};
 use super::{CacheDuty, State, Supervisor, WorkerProcess};
 use crate::cache::CacheOptions;
 use crate::cache::location::{self, Place};
@@ -22,15 +27,18 @@ use crate::config::settings::Settings;
 use crate::config::{self, Loaded, Request, Sources};
 use crate::control::Channel;
 use crate::daemon::{
-    self, CacheStart, Content, NameServers, ResolvConf, Start, Watched, WorkerSettings,
+    self, CacheStart, Content, NameServers, ResolvConf, Start, TableServerSettings, Watched,
+    WorkerSettings,
 };
 use crate::dns::resolv_conf::server_list;
+use crate::postfix::lists::Vintage;
 use crate::postfix::maillog::{self, Config as LogConfig, Destination, Utf8Filter};
 use crate::postfix::master::{Environment, FLOW_FDS, Options, STATUS_FD, Transport};
 use crate::postfix::message::{Level, Message};
 use crate::postfix::mynetworks::{self, NetworkSettings};
-use crate::postfix::screen_tables::{ScreenTableSettings, ScreenTables};
-use crate::postfix::table::DiskFiles;
+use crate::postfix::proxy_lists::{NETWORKS, ProxyListSettings};
+use crate::postfix::remote::{Customs, Generation};
+use crate::postfix::screen_tables::{NoName, ScreenTableSettings, ScreenTables};
 use crate::privileges::Owner;
 use crate::process;
 use crate::screen::policy::{Policy, Protocols, TlsLevel};
@@ -74,24 +82,32 @@ pub fn prepare(
 ) -> Result<Supervisor, StartError> {
     process::ignore_signals().map_err(system("signal"))?;
     let Descriptors { status, listeners } = descriptors?;
-    let (Loaded { mut settings, mut policy, messages }, sources) = load(options, environment)?;
+    let (loaded, sources, version) = load(options, environment)?;
+    let Loaded { mut settings, mut policy, messages } = loaded;
     open_log(&settings, options, environment);
     log_all(&messages)?;
     policy.protocols = of_kernel(settings.access.inet_protocols)?;
     settings.access.inet_protocols = policy.protocols;
     let tlsproxy = tlsproxy(&sources, options, &settings, &policy);
+    let table_servers = table_servers(&settings);
     let owner = find_owner(&settings)?;
     let queue = &settings.directories.queue;
     chdir(queue.as_path()).map_err(|errno| {
         StartError::Text(format!("chdir({}): {}", queue.display(), errno_text(errno)))
     })?;
 
-    let tables = open_tables(&settings)?;
+    let snapshots = Snapshots::new(&settings);
+    let tables = open_tables(&settings, &Outside::new(&sources, &snapshots))?;
     name_lists(&mut policy, &tables)?;
     let jail = options.chroot.then(|| settings.directories.queue.clone());
     let name_servers =
         (!policy.dnsbl.lists.is_empty()).then(|| name_servers(&settings, jail.as_deref()));
+    if policy.upstream_proxy.is_some() {
+        warn_of_open_door(&tables, &listeners, settings.access.inet_protocols.ipv4);
+    }
     let watched = watched(&tables, name_servers.as_ref());
+    let upgrade = Upgrade::new(sources, version);
+    let changes = changes(&tables, &watched, snapshots, upgrade);
     let place = locate_cache(&settings, &owner)?;
     check_descriptor_limit(&policy);
     // Else a `postfix stop`, which signals master's process group, would cut off clients that
@@ -113,7 +129,7 @@ pub fn prepare(
         told_master: false,
         signals,
         workers: Vec::new(),
-        watch: Watch::new(watched.iter().map(Watched::path), SystemTime::now()),
+        changes,
         cache: match &place {
             Place::None | Place::Memory => None,
             Place::File(location) => Some(CacheDuty {
@@ -157,6 +173,7 @@ pub fn prepare(
                     unprivileged: options.unprivileged,
                     jail,
                     name_servers,
+                    table_servers: table_servers.clone(),
                     // One worker cleans up for all.
                     cache: cache_start(place, &settings, policy.enabled, number == 0),
                     watchdog_timeout: settings.watchdog_timeout,
@@ -205,14 +222,18 @@ pub fn adopt(options: &Options) -> Result<Descriptors, StartError> {
     Ok(Descriptors { status, listeners })
 }
 
-/// Reads main.cf and gatepost.cf.
-fn load(options: &Options, environment: &Environment) -> Result<(Loaded, Sources), StartError> {
+/// Reads main.cf and gatepost.cf, and finds out the version of Postfix.
+fn load(
+    options: &Options,
+    environment: &Environment,
+) -> Result<(Loaded, Sources, Option<String>), StartError> {
     let config_directory =
         environment.config_directory.clone().unwrap_or_else(|| "/etc/postfix".into());
     let host_name = nix::unistd::gethostname().map_err(system("gethostname"))?;
-    let attempt = || -> Result<(Loaded, Sources), config::Fatal> {
+    let attempt = || -> Result<(Loaded, Sources, Option<String>), config::Fatal> {
         let sources = Sources::read(&config_directory, &options.overrides)?;
         let (build_defaults, trouble) = build_defaults::obtain(&sources, &memory(&sources));
+        let version = build_defaults.get("mail_version").map(str::to_owned);
         let request = Request {
             service_name: options.service.clone(),
             process_name: PROCESS_NAME.into(),
@@ -222,7 +243,7 @@ fn load(options: &Options, environment: &Environment) -> Result<(Loaded, Sources
         };
         let mut loaded = config::load(&sources, &request)?;
         loaded.messages.splice(0..0, trouble);
-        Ok((loaded, sources))
+        Ok((loaded, sources, version))
     };
     attempt().map_err(|fatal| {
         let reason = fatal.reason().to_owned();
@@ -329,7 +350,7 @@ fn find_owner(settings: &Settings) -> Result<Owner, StartError> {
 }
 
 /// Reads the lists and tables, as root.
-fn open_tables(settings: &Settings) -> Result<ScreenTables, StartError> {
+fn open_tables(settings: &Settings, files: &Outside<'_>) -> Result<ScreenTables, StartError> {
     let (access, engine) = (&settings.access, &settings.engine);
     let computed = |style| {
         let interfaces = mynetworks::interface_addresses()
@@ -371,9 +392,15 @@ fn open_tables(settings: &Settings) -> Result<ScreenTables, StartError> {
         command_filter: engine.command_filter.clone().filter(|table| table.contains(':')),
         forbidden_commands: engine.forbidden_commands.clone(),
         smtputf8: settings.smtputf8,
+        proxy_lists: if settings.upstream_proxy {
+            settings.own.proxy_lists.clone()
+        } else {
+            ProxyListSettings::default()
+        },
         table_errors_are_fatal: settings.table_open_error_is_fatal,
+        vintage: vintage(settings),
     };
-    let (tables, messages) = match ScreenTables::open(&wanted, &DiskFiles) {
+    let (tables, messages) = match ScreenTables::open(&wanted, files) {
         Ok((tables, messages)) => (Some(tables), messages),
         Err(messages) => (None, messages),
     };
@@ -381,12 +408,46 @@ fn open_tables(settings: &Settings) -> Result<ScreenTables, StartError> {
     tables.ok_or_else(|| StartError::Text("cannot open tables".into()))
 }
 
+/// How lists are read and tables named. A version that cannot be told is taken for an older
+/// one, as most are.
+fn vintage(settings: &Settings) -> Vintage {
+    let is_at_least =
+        |minor| settings.mail_version.is_some_and(|version| version.is_at_least(3, minor));
+    match (is_at_least(11), is_at_least(8)) {
+        (true, _) => Vintage::Since311,
+        (false, true) => Vintage::Since38,
+        (false, false) => Vintage::UpTo37,
+    }
+}
+
+/// How Postfix's own servers of tables are asked. A version that cannot be told is taken for
+/// an older one, as most are.
+fn table_servers(settings: &Settings) -> TableServerSettings {
+    let is_at_least =
+        |minor| settings.mail_version.is_some_and(|version| version.is_at_least(3, minor));
+    let (query, reply) = settings.socketmap_limits;
+    TableServerSettings {
+        proxymap: Path::new("private").join(&settings.services.proxymap),
+        customs: Customs {
+            proxymap: if is_at_least(11) { Generation::Since311 } else { Generation::UpTo310 },
+            socketmap_query: is_at_least(10).then_some(query),
+            // Before 3.10 this is what the default is since.
+            socketmap_reply: reply,
+        },
+    }
+}
+
 /// Gives DNS blocklists the names by which clients and the log may know them.
 fn name_lists(policy: &mut Policy, tables: &ScreenTables) -> Result<(), StartError> {
     let mut messages = Vec::new();
-    let named = policy.dnsbl.lists.rename(|domain| tables.dnsbl_name(domain, &mut messages));
+    let view = tables.alone();
+    let named = policy.dnsbl.lists.rename(|domain| view.dnsbl_name(domain, &mut messages));
     log_all(&messages)?;
-    named.map_err(|error| StartError::Text(error.to_string()))
+    match named {
+        // The worker asks for them.
+        Ok(()) | Err(NoName::Asked(_)) => Ok(()),
+        Err(error @ NoName::Failed(_)) => Err(StartError::Text(error.to_string())),
+    }
 }
 
 /// Finds out which name servers to ask about DNS blocklists, as root: a copy of resolv.conf in
@@ -407,12 +468,55 @@ fn name_servers(settings: &Settings, jail: Option<&Path>) -> NameServers {
     }))
 }
 
+/// Says so if the PROXY protocol is spoken to everybody, at an address that others than this
+/// machine may reach: whoever can connect can then pose as any client.
+fn warn_of_open_door(tables: &ScreenTables, listeners: &[OwnedFd], ipv4: bool) {
+    let end = |listener: &OwnedFd| TcpListener::from(listener.try_clone().ok()?).local_addr().ok();
+    let open = listeners.iter().filter_map(end).find(|end| {
+        let address = if ipv4 { end.ip().to_canonical() } else { end.ip() };
+        !address.to_canonical().is_loopback() && tables.believes_everybody(address)
+    });
+    if let Some(end) = open {
+        log::warn!(
+            "postscreen_upstream_proxy_protocol: whoever connects to [{}]:{} can claim to be any \
+             client; {NETWORKS} in gatepost.cf is for the addresses of the proxies",
+            end.ip(),
+            end.port()
+        );
+    }
+}
+
 /// Everything that may change under way, in the order of its numbers.
 fn watched(tables: &ScreenTables, name_servers: Option<&NameServers>) -> Vec<Watched> {
-    let tables = tables.watched().into_iter().map(Watched::Table);
+    let files = tables.watched().into_iter().map(Watched::Table);
+    let databases = tables.tables().indexes().into_iter().map(Watched::Index);
     let paths = name_servers.map(NameServers::paths).unwrap_or_default();
     let names = paths.into_iter().enumerate();
-    tables.chain(names.map(|(number, path)| Watched::NameServers(number, path))).collect()
+    let names = names.map(|(number, path)| Watched::NameServers(number, path));
+    files.chain(databases).chain(names).collect()
+}
+
+/// The same as the supervisor sees it, with what only the supervisor has to know.
+fn changes(
+    tables: &ScreenTables,
+    watched: &[Watched],
+    snapshots: Snapshots,
+    upgrade: Upgrade,
+) -> Changes {
+    let (mut items, mut subjects) = (Vec::new(), Vec::new());
+    for watched in watched {
+        subjects.push(match watched {
+            Watched::Table(path) | Watched::NameServers(_, path) => Subject::Content(path.clone()),
+            Watched::Index(index) => Subject::Change(snapshots.files(index)),
+        });
+        items.push(Item::ForWorkers(watched.clone()));
+    }
+    for (table, path) in tables.tables().held_files() {
+        subjects.push(Subject::Identity(path));
+        items.push(Item::Held(table));
+    }
+    let watch = Watch::new(subjects.into_iter(), SystemTime::now());
+    Changes::new(items, watch, snapshots, upgrade)
 }
 
 /// Decides where the cache is.
@@ -457,7 +561,10 @@ fn check_descriptor_limit(policy: &Policy) {
     let limits = &policy.limits;
     let each = if policy.engine.tls_level == TlsLevel::None { 1 } else { 2 };
     let screened = limits.pre_queue.saturating_mul(each);
-    let clients = screened.saturating_add(limits.post_queue.saturating_mul(2));
+    // Connections without a header count for nothing, but they need one too.
+    let approaching = policy.upstream_proxy.map_or(0, |_| limits.pre_queue);
+    let clients =
+        screened.saturating_add(limits.post_queue.saturating_mul(2)).saturating_add(approaching);
     let needed = u64::try_from(clients).unwrap_or(u64::MAX).saturating_add(OTHER_DESCRIPTORS);
     match process::raise_descriptor_limit(needed) {
         Ok(limit) if limit >= needed => {}

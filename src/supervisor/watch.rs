@@ -12,10 +12,21 @@ use nix::fcntl::OFlag;
 /// be done.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// A file and the state in which it was last handed over.
+/// What is watched, and how.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Subject {
+    /// A file, whose content is wanted.
+    Content(PathBuf),
+    /// The first of these files that is there; somebody else reads it.
+    Change(Vec<PathBuf>),
+    /// A file that somebody holds open: only whether another one takes its place counts.
+    Identity(PathBuf),
+}
+
+/// Something watched, and the state in which it was last handed over.
 #[derive(Debug)]
 struct Watched {
-    path: PathBuf,
+    subject: Subject,
     seen: Option<State>,
 }
 
@@ -31,73 +42,125 @@ struct State {
 impl State {
     fn of(metadata: &Metadata) -> State {
         State {
-            device: metadata.dev(),
-            inode: metadata.ino(),
             size: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
+            ..State::identity(metadata)
+        }
+    }
+
+    /// Without what changes in a file that stays the same.
+    fn identity(metadata: &Metadata) -> State {
+        State { device: metadata.dev(), inode: metadata.ino(), size: 0, modified: (0, 0) }
+    }
+}
+
+impl Watched {
+    fn metadata(&self) -> Option<Metadata> {
+        match &self.subject {
+            Subject::Content(path) | Subject::Identity(path) => fs::metadata(path).ok(),
+            Subject::Change(paths) => paths.iter().find_map(|path| fs::metadata(path).ok()),
+        }
+    }
+
+    fn state(&self, metadata: &Metadata) -> State {
+        match self.subject {
+            Subject::Content(_) | Subject::Change(_) => State::of(metadata),
+            Subject::Identity(_) => State::identity(metadata),
+        }
+    }
+
+    /// The news, if it has changed and been left alone since.
+    fn news(&self, now: SystemTime) -> Option<(News, State)> {
+        let metadata = self.metadata()?;
+        let state = self.state(&metadata);
+        if self.seen == Some(state) || !is_settled(&metadata, now) {
+            return None;
+        }
+        match &self.subject {
+            Subject::Content(path) => {
+                let file = open(path).ok()?;
+                // What was opened may be newer than what was looked at.
+                let metadata = file.metadata().ok()?;
+                is_settled(&metadata, now).then(|| (News::Content(file), State::of(&metadata)))
+            }
+            Subject::Change(_) => Some((News::Changed, state)),
+            Subject::Identity(_) => Some((News::Replaced, state)),
         }
     }
 }
 
-/// The watched files.
+/// What is watched.
 #[derive(Debug)]
 pub struct Watch {
-    files: Vec<Watched>,
+    subjects: Vec<Watched>,
 }
 
-/// A file that has changed.
+/// Something has changed.
 #[derive(Debug)]
 pub struct Change {
     /// Its number in the list that the watch was made with.
     pub number: u32,
-    /// The file, open for reading.
-    pub file: File,
+    /// What has happened.
+    pub news: News,
     state: State,
 }
 
+/// What has happened.
+#[derive(Debug)]
+pub enum News {
+    /// The file has new content. It is open for reading.
+    Content(File),
+    /// It is not what it was.
+    Changed,
+    /// Another file is in its place.
+    Replaced,
+}
+
 impl Watch {
-    /// Watches these files, which were read a moment ago. One that has been written so lately
+    /// Watches these, which were read a moment ago. A file that has been written so lately
     /// that this may have been in between counts as changed, once it has settled.
-    pub fn new<'a>(paths: impl Iterator<Item = &'a Path>, now: SystemTime) -> Watch {
-        let seen = |path: &Path| {
-            let metadata = fs::metadata(path).ok()?;
-            is_settled(&metadata, now).then(|| State::of(&metadata))
+    pub fn new(subjects: impl Iterator<Item = Subject>, now: SystemTime) -> Watch {
+        let watched = |subject| {
+            let mut watched = Watched { subject, seen: None };
+            let settled = |metadata: &Metadata| match watched.subject {
+                Subject::Content(_) | Subject::Change(_) => is_settled(metadata, now),
+                Subject::Identity(_) => true,
+            };
+            let metadata = watched.metadata().filter(settled);
+            watched.seen = metadata.map(|metadata| watched.state(&metadata));
+            watched
         };
-        let files = paths.map(|path| Watched { path: path.to_owned(), seen: seen(path) });
-        Watch { files: files.collect() }
+        Watch { subjects: subjects.map(watched).collect() }
     }
 
     /// Whether there is nothing to watch.
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
+        self.subjects.is_empty()
     }
 
-    /// The files that have changed and been left alone since. One that cannot be opened, or
-    /// is gone, counts as unchanged: its last content stays in use.
+    /// What has changed and been left alone since. A file that cannot be opened, or is gone,
+    /// counts as unchanged: its last content stays in use.
     pub fn changes(&self, now: SystemTime) -> Vec<Change> {
-        (0..)
-            .zip(&self.files)
+        let numbered = (0..).zip(&self.subjects);
+        numbered
             .filter_map(|(number, watched)| {
-                let metadata = fs::metadata(&watched.path).ok()?;
-                if watched.seen == Some(State::of(&metadata)) || !is_settled(&metadata, now) {
-                    return None;
-                }
-                let file = open(&watched.path).ok()?;
-                // What was opened may be newer than what was looked at.
-                let metadata = file.metadata().ok()?;
-                is_settled(&metadata, now).then(|| Change {
-                    number,
-                    file,
-                    state: State::of(&metadata),
-                })
+                let (news, state) = watched.news(now)?;
+                Some(Change { number, news, state })
             })
             .collect()
     }
 
     /// A change has been handed over.
     pub fn note(&mut self, change: &Change) {
-        if let Some(watched) = self.files.get_mut(change.number as usize) {
+        if let Some(watched) = self.subjects.get_mut(change.number as usize) {
             watched.seen = Some(change.state);
+        }
+    }
+
+    /// Nothing came of a change: it is to be reported once more.
+    pub fn forget(&mut self, number: u32) {
+        if let Some(watched) = self.subjects.get_mut(number as usize) {
+            watched.seen = None;
         }
     }
 }
@@ -149,7 +212,7 @@ mod tests {
     }
 
     fn watch(paths: &[PathBuf], now: SystemTime) -> Watch {
-        Watch::new(paths.iter().map(PathBuf::as_path), now)
+        Watch::new(paths.iter().cloned().map(Subject::Content), now)
     }
 
     fn later() -> SystemTime {
@@ -167,10 +230,11 @@ mod tests {
         assert!(watch.changes(SystemTime::now()).is_empty(), "just written");
         let changes = watch.changes(later());
         assert_eq!(changes.len(), 1);
-        let mut change = changes.into_iter().next().unwrap();
+        let change = changes.into_iter().next().unwrap();
         assert_eq!(change.number, 1);
         let mut text = String::new();
-        change.file.read_to_string(&mut text).unwrap();
+        let News::Content(file) = &change.news else { panic!("{change:?}") };
+        (&*file).read_to_string(&mut text).unwrap();
         assert_eq!(text, "changed");
         assert_eq!(watch.changes(later()).len(), 1, "until it is handed over");
         watch.note(&change);
@@ -219,5 +283,43 @@ mod tests {
         assert!(watch.changes(later()).is_empty());
         dir.write("late", "text");
         assert_eq!(watch.changes(later()).len(), 1);
+    }
+
+    #[test]
+    fn of_several_files_the_first_counts() {
+        let dir = Dir::new("several");
+        let [first, second] = ["first", "second"].map(|name| dir.0.join(name));
+        dir.write("second", "text");
+        let subject = Subject::Change(vec![first, second]);
+        let mut watch = Watch::new([subject].into_iter(), later());
+        assert!(watch.changes(later()).is_empty());
+        dir.write("second", "other text");
+        let change = watch.changes(later()).pop().unwrap();
+        assert!(matches!(change.news, News::Changed));
+        watch.note(&change);
+        assert!(watch.changes(later()).is_empty());
+        watch.forget(0);
+        assert_eq!(watch.changes(later()).len(), 1, "once more");
+        dir.write("first", "text");
+        let change = watch.changes(later()).pop().unwrap();
+        watch.note(&change);
+        dir.write("second", "does not count");
+        assert!(watch.changes(later()).is_empty());
+    }
+
+    #[test]
+    fn of_a_file_that_is_held_open_only_the_identity_counts() {
+        let dir = Dir::new("identity");
+        let path = dir.write("database", "text");
+        let mut watch =
+            Watch::new([Subject::Identity(path.clone())].into_iter(), SystemTime::now());
+        dir.write("database", "written to");
+        assert!(watch.changes(later()).is_empty());
+        let other = dir.write("other", "another one");
+        fs::rename(other, &path).unwrap();
+        let change = watch.changes(later()).pop().unwrap();
+        assert!(matches!(change.news, News::Replaced));
+        watch.note(&change);
+        assert!(watch.changes(later()).is_empty());
     }
 }

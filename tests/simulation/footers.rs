@@ -80,7 +80,11 @@ impl Laws {
             };
             let client = match input {
                 Input::Unidentified { .. } => None,
+                Input::Connected { .. } if answers.trust.is_some() => None,
                 Input::Connected { client, .. } => Some(*client),
+                Input::Peeked { session, data } if self.proxies.contains_key(session) => {
+                    self.named_by(*session, data)
+                }
                 _ => self.sessions.get(id).map(|witness| witness.client),
             };
             let client = client.filter(|_| reply.text(&self.policy).starts_with(['4', '5']));

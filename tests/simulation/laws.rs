@@ -15,6 +15,7 @@ use gatepost::screen::session::SessionId;
 use gatepost::screen::test_set::{Action, Expiry, PerTest, Test};
 
 use crate::lists::without_the_guard;
+use crate::proxy::{Header, Proxy};
 use crate::seen::{Seen, Word};
 use crate::tally::Tally;
 use crate::witness::{Answers, Expected, Fate, Place, Run, Witness, ensure, law_of_hand_off};
@@ -33,6 +34,10 @@ pub struct Laws {
     pub policy: Policy,
     pub sessions: HashMap<SessionId, Witness>,
     pub runs: HashMap<IpAddr, Run>,
+    /// Connections that wait for a proxy's header.
+    pub proxies: HashMap<SessionId, Proxy>,
+    /// What connections are going to begin with.
+    pub headers: HashMap<SessionId, Header>,
     pub stress: bool,
     pub terminating: bool,
     /// The DNS blocklists that are put aside.
@@ -53,6 +58,8 @@ impl Laws {
             policy,
             sessions: HashMap::new(),
             runs: HashMap::new(),
+            proxies: HashMap::new(),
+            headers: HashMap::new(),
             stress: false,
             terminating: false,
             aside: HashSet::new(),
@@ -84,13 +91,16 @@ impl Laws {
         self.footers(input, now, answers, out)?;
         let out = without_the_guard(self, out)?;
         let out = out.as_slice();
+        let mut approaching = false;
         match *input {
             Input::GuardDeadline => ensure(out.is_empty(), || "the guard meddles".into())?,
             Input::ListAnswer { question, .. } if question.asker == Asker::TestPoint => {
                 ensure(out.is_empty(), || "a test point says nothing about clients".into())?;
             }
             Input::Connected { session, client, server } => {
-                self.connected(session, (client, server), now, answers, out)?;
+                if self.approaches(session, (client, server), now, answers, out)? {
+                    self.connected(session, (client, server), now, answers, out)?;
+                }
             }
             Input::Unidentified { session, .. } => {
                 let right = matches!(out, [Output::Log(_), Output::Send(a, Reply::NoResources), Output::Close(b)]
@@ -102,13 +112,26 @@ impl Laws {
             | Input::Closed { session }
             | Input::Deadline { session }
             | Input::HandOff { session, .. }
+            | Input::Answered { session }
+            | Input::Tls { session, .. }
+                if self.proxies.contains_key(&session) =>
+            {
+                self.proxied(session, input, now, answers, out)?;
+                approaching = true;
+            }
+            Input::Peeked { session, .. }
+            | Input::Received { session, .. }
+            | Input::Closed { session }
+            | Input::Deadline { session }
+            | Input::HandOff { session, .. }
+            | Input::Answered { session }
             | Input::Tls { session, .. } => self.event(session, input, now, answers, out)?,
             Input::ListAnswer { question, answer } => {
                 self.list_answer(question, answer, now, out)?;
             }
             Input::Terminate => self.terminate(input, now, out)?,
         }
-        if !matches!(input, Input::Connected { .. }) {
+        if !approaching && !matches!(input, Input::Connected { .. }) {
             ensure(answers.questions == 0, || "only a new client gives rise to questions".into())?;
         }
         // What was said behind STARTTLS waits for what comes of that.
@@ -304,6 +327,12 @@ impl Laws {
             let Some(Output::Close(id)) = group.last() else {
                 return Err(format!("{input:?}: outputs for nobody: {group:?}"));
             };
+            if self.proxies.remove(id).is_some() {
+                let right =
+                    matches!(group, [Output::Send(whom, Reply::Unavailable), _] if whom == id);
+                ensure(right, || format!("a proxy gets one reply, not {group:?}"))?;
+                continue;
+            }
             let witness = self.sessions.remove(id).ok_or("ends a session that has ended")?;
             let seen = Seen::of(*id, witness.client, witness.server, group)?;
             let mut expected =
@@ -315,6 +344,7 @@ impl Laws {
             }
             self.settle(*id, witness, seen, expected, now, true)?;
         }
+        ensure(self.proxies.is_empty(), || "a proxy outlives a Terminate".into())?;
         let left = self.sessions.values().find(|witness| witness.place != Place::HandingOff);
         ensure(left.is_none(), || format!("{left:?} outlives a Terminate"))
     }

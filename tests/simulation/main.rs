@@ -15,6 +15,7 @@
 
 mod agenda;
 mod draw;
+mod elsewhere;
 mod engine;
 mod first_contact;
 mod footers;
@@ -22,6 +23,7 @@ mod keywords;
 mod laws;
 mod lists;
 mod outside;
+mod proxy;
 mod rng;
 mod seen;
 mod splits;
@@ -41,10 +43,11 @@ const SEEDS: u64 = 80;
 const CLIENTS: usize = 1500;
 
 /// What has to happen somewhere in the fixed seeds, or else they prove too little.
-const WANTED: [&str; 74] = [
+const WANTED: [&str; 82] = [
     "allowlisted",
     "answer for nobody",
     "back",
+    "bad header",
     "back from smtpd",
     "bare newline",
     "busy",
@@ -65,14 +68,19 @@ const WANTED: [&str; 74] = [
     "handed off",
     "excused",
     "footer",
+    "fragment",
     "hangup",
+    "header",
     "hurried",
     "input for nobody",
     "input out of place",
     "known",
+    "late header",
     "leaving stress",
     "length limit",
     "no footer",
+    "no header",
+    "no proxy",
     "no valid RCPT",
     "non-SMTP command",
     "pass new",
@@ -111,10 +119,12 @@ const WANTED: [&str; 74] = [
     "server ports busy",
     "shares look-ups",
     "stored",
+    "stranger",
     "terminated in a pause",
     "sent away at the end",
     "time limit",
     "too many connections",
+    "unknown",
     "veto",
 ];
 

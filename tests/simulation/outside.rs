@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use gatepost::screen::event::{
-    Access, Cached, Filtered, HandOffResult, Lookups, TlsNews, TlsTrouble,
+    Access, Cached, Filtered, HandOffResult, Lookup, Lookups, Spoken, TlsNews, TlsTrouble, Trust,
 };
 use gatepost::screen::logline::Message;
+use gatepost::screen::session::SessionId;
 use gatepost::screen::test_set::{CacheRecord, UnixTime};
 
 use crate::footers;
@@ -97,19 +98,29 @@ pub struct Outside {
     pub cache_fails: bool,
     /// Newcomers are not let in here.
     pub closed_end: Option<IpAddr>,
+    /// Where proxies speak first, and which are trusted.
+    pub spoken: Spoken,
+    pub trust: Trust,
     pub answers: Answers,
 }
 
 impl Lookups for Outside {
-    fn access(&mut self, client: IpAddr, messages: &mut Vec<Message>) -> Access {
+    fn access(
+        &mut self,
+        _: SessionId,
+        client: IpAddr,
+        messages: &mut Vec<Message>,
+    ) -> Lookup<Access> {
         let access = self.access.get(&client).copied().unwrap_or(Access::Undecided);
         if access == Access::Undecided {
             messages.push(Message::warning("access list: nothing to say"));
         }
         self.answers.questions += 1;
         self.answers.access = Some(access);
-        access
+        Lookup::Known(access)
     }
+
+    fn stop_asking(&mut self, _: SessionId) {}
 
     fn cached(&mut self, client: IpAddr) -> Cached {
         let cached = match self.cache.get(&client) {
@@ -122,40 +133,70 @@ impl Lookups for Outside {
         cached
     }
 
-    fn interface_allowed(&mut self, server: IpAddr, _: &mut Vec<Message>) -> bool {
+    fn interface_allowed(
+        &mut self,
+        _: SessionId,
+        server: IpAddr,
+        _: &mut Vec<Message>,
+    ) -> Lookup<bool> {
         let allowed = self.closed_end != Some(server);
         self.answers.questions += 1;
         self.answers.interface = Some(allowed);
-        allowed
+        Lookup::Known(allowed)
     }
 
-    fn discarded_keywords(&mut self, client: IpAddr, _: &mut Vec<Message>) -> Option<String> {
+    fn proxy_spoken(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Spoken {
+        self.answers.spoken = Some(self.spoken);
+        self.spoken
+    }
+
+    fn proxy_trusted(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Trust {
+        self.answers.trust = Some(self.trust);
+        self.trust
+    }
+
+    fn discarded_keywords(
+        &mut self,
+        _: SessionId,
+        client: IpAddr,
+        _: &mut Vec<Message>,
+    ) -> Lookup<Option<String>> {
         self.answers.keywords += 1;
-        keywords::of_client(client).map(str::to_owned)
+        Lookup::Known(keywords::of_client(client).map(str::to_owned))
     }
 
-    fn footer(&mut self, reply: &str, _: &mut Vec<Message>) -> Option<String> {
+    fn footer(
+        &mut self,
+        _: SessionId,
+        reply: &str,
+        _: &mut Vec<Message>,
+    ) -> Lookup<Option<String>> {
         self.answers.footers += 1;
-        footers::in_table(reply).map(str::to_owned)
+        Lookup::Known(footers::in_table(reply).map(str::to_owned))
     }
 
     fn local_time(&mut self, time: UnixTime) -> String {
         footers::told(time)
     }
 
-    fn command_filter(&mut self, line: &[u8], messages: &mut Vec<Message>) -> Filtered {
+    fn command_filter(
+        &mut self,
+        _: SessionId,
+        line: &[u8],
+        messages: &mut Vec<Message>,
+    ) -> Lookup<Filtered> {
         let filtered = filtered(line);
         if filtered == Filtered::Failed {
             messages.push(Message::warning("filter: disk I/O error"));
         }
         self.answers.filtered.push((line.to_vec(), filtered.clone()));
-        filtered
+        Lookup::Known(filtered)
     }
 
-    fn forbidden(&mut self, word: &[u8], _: &mut Vec<Message>) -> bool {
+    fn forbidden(&mut self, _: SessionId, word: &[u8], _: &mut Vec<Message>) -> Lookup<bool> {
         let forbidden = forbidden(word);
         self.answers.forbidden.push((word.to_vec(), forbidden));
-        forbidden
+        Lookup::Known(forbidden)
     }
 }
 

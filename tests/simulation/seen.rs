@@ -134,6 +134,7 @@ impl Seen {
                     seen.replies.push(*reply);
                     *whom == id
                 }
+                Output::Consume(..) => false,
                 Output::Watch(whom, watch) => {
                     seen.watch = Some(*watch);
                     *whom == id
@@ -216,7 +217,7 @@ impl Seen {
             }
             LogLine::Discarding(about, ..) => (Word::Discarding, *about),
             LogLine::Replaced { client: about, .. } => (Word::Replaced, *about),
-            LogLine::FilterFailed { .. } => (Word::FilterFailed, client),
+            LogLine::FilterFailed { client: about, .. } => (Word::FilterFailed, *about),
             LogLine::RejectRcpt { client: about, .. } => (Word::RejectRcpt, *about),
             LogLine::NoValidRcpt(about, _) => (Word::NoValidRcpt, *about),
             LogLine::TooManyConnections(about) => (Word::TooManyConnections, *about),
@@ -233,7 +234,7 @@ impl Seen {
             LogLine::TlsNotice { notice, .. } => (Word::TlsNotice(*notice), client),
             LogLine::OldWordsByDefault(about) => return *about == client,
             LogLine::Message(_) => return true,
-            LogLine::Unidentified { .. } | LogLine::Dnsbl(_) => return false,
+            LogLine::Unidentified { .. } | LogLine::Dnsbl(_) | LogLine::Proxy(_) => return false,
         };
         self.words.push(word);
         about == client

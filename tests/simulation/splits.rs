@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use gatepost::screen::event::{Access, Cached, Filtered, Input, Lookups, Now, Output};
+use gatepost::screen::event::{
+    Access, Cached, Filtered, Input, Lookup, Lookups, Now, Output, Spoken, Trust,
+};
 use gatepost::screen::logline::{LogLine, Message};
-use gatepost::screen::policy::{Policy, TlsLevel};
+use gatepost::screen::policy::{Policy, Protocols, TlsLevel};
 use gatepost::screen::screener::Screener;
 use gatepost::screen::session::SessionId;
 use gatepost::screen::smtp::offence::Offence;
@@ -21,36 +23,61 @@ use crate::rng::Rng;
 struct Newcomers;
 
 impl Lookups for Newcomers {
-    fn access(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Access {
-        Access::Undecided
+    fn access(&mut self, _: SessionId, _: IpAddr, _: &mut Vec<Message>) -> Lookup<Access> {
+        Lookup::Known(Access::Undecided)
     }
+
+    fn stop_asking(&mut self, _: SessionId) {}
 
     fn cached(&mut self, _: IpAddr) -> Cached {
         Cached::NotFound
     }
 
-    fn interface_allowed(&mut self, _: IpAddr, _: &mut Vec<Message>) -> bool {
-        true
+    fn interface_allowed(&mut self, _: SessionId, _: IpAddr, _: &mut Vec<Message>) -> Lookup<bool> {
+        Lookup::Known(true)
     }
 
-    fn discarded_keywords(&mut self, client: IpAddr, _: &mut Vec<Message>) -> Option<String> {
-        keywords::of_client(client).map(str::to_owned)
+    fn discarded_keywords(
+        &mut self,
+        _: SessionId,
+        client: IpAddr,
+        _: &mut Vec<Message>,
+    ) -> Lookup<Option<String>> {
+        Lookup::Known(keywords::of_client(client).map(str::to_owned))
     }
 
-    fn footer(&mut self, reply: &str, _: &mut Vec<Message>) -> Option<String> {
-        footers::in_table(reply).map(str::to_owned)
+    fn footer(
+        &mut self,
+        _: SessionId,
+        reply: &str,
+        _: &mut Vec<Message>,
+    ) -> Lookup<Option<String>> {
+        Lookup::Known(footers::in_table(reply).map(str::to_owned))
     }
 
     fn local_time(&mut self, time: UnixTime) -> String {
         footers::told(time)
     }
 
-    fn command_filter(&mut self, line: &[u8], _: &mut Vec<Message>) -> Filtered {
-        filtered(line)
+    fn command_filter(
+        &mut self,
+        _: SessionId,
+        line: &[u8],
+        _: &mut Vec<Message>,
+    ) -> Lookup<Filtered> {
+        Lookup::Known(filtered(line))
     }
 
-    fn forbidden(&mut self, word: &[u8], _: &mut Vec<Message>) -> bool {
-        forbidden(word)
+    fn forbidden(&mut self, _: SessionId, word: &[u8], _: &mut Vec<Message>) -> Lookup<bool> {
+        Lookup::Known(forbidden(word))
+    }
+
+    fn proxy_spoken(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Spoken {
+        Spoken::Yes
+    }
+
+    fn proxy_trusted(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Trust {
+        Trust::Anybody
     }
 }
 
@@ -91,6 +118,8 @@ fn policy(rng: &mut Rng) -> Policy {
     policy.actions[Test::Pipelining] = Action::Ignore;
     // What is read behind STARTTLS is forgotten, what is not read yet is not.
     policy.engine.tls_level = TlsLevel::None;
+    policy.protocols = Protocols { ipv4: true, ipv6: true };
+    policy.upstream_proxy = None;
     policy
 }
 

@@ -77,6 +77,7 @@ pub fn policy() -> Policy {
         delay_resolution: 2,
         smtpd_service: "smtpd".into(),
         tlsproxy_service: "tlsproxy".into(),
+        upstream_proxy: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use gatepost::screen::dnsbl::answer::Question;
-use gatepost::screen::event::{Access, Cached, Filtered, Now, Watch};
+use gatepost::screen::event::{Access, Cached, Filtered, Now, Spoken, Trust, Watch};
 use gatepost::screen::reply::Reply;
 use gatepost::screen::test_set::{CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
 
@@ -18,6 +18,8 @@ pub struct Answers {
     pub access: Option<Access>,
     pub cached: Option<Cached>,
     pub interface: Option<bool>,
+    pub spoken: Option<Spoken>,
+    pub trust: Option<Trust>,
     /// How often it asked for a footer.
     pub footers: usize,
     /// How often it asked for EHLO keywords.

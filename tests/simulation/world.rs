@@ -7,7 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use gatepost::screen::dnsbl::answer::{Asker, ListId, Question};
-use gatepost::screen::event::{Access, Input, Now, Output, PEEK_LIMIT, TlsNews, Watch};
+use gatepost::screen::event::{
+    Access, Input, Now, Output, PEEK_LIMIT, Spoken, TlsNews, Trust, Watch,
+};
 use gatepost::screen::policy::Policy;
 use gatepost::screen::reply::Reply;
 use gatepost::screen::screener::Screener;
@@ -18,6 +20,7 @@ use crate::agenda::{Entry, Event};
 use crate::draw::{self, Mood};
 use crate::laws::Laws;
 use crate::outside::{Outside, Smtpd, Tlsproxy};
+use crate::proxy;
 use crate::rng::Rng;
 use crate::tally::Tally;
 use crate::witness::Answers;
@@ -66,6 +69,8 @@ pub struct World {
     mortal: bool,
     addresses: usize,
     port: u16,
+    /// The port of the last proxy's end.
+    proxy: u16,
     /// The longest pause between two arrivals, milliseconds.
     pause: u64,
     smtpd: Smtpd,
@@ -92,6 +97,8 @@ impl World {
             cache: HashMap::new(),
             cache_fails: false,
             closed_end: None,
+            spoken: Spoken::Yes,
+            trust: Trust::Anybody,
             answers: Answers::default(),
         };
         for number in 0..addresses {
@@ -118,6 +125,7 @@ impl World {
             mortal: rng.chance(30),
             addresses,
             port: 1024,
+            proxy: 1024,
             pause: 100,
             smtpd: Smtpd::Well,
             tlsproxy: Tlsproxy::Well,
@@ -151,7 +159,8 @@ impl World {
 
     fn rest(self) -> Result<Tally, String> {
         let asks = self.questions.keys().any(|question| question.asker == Asker::Client);
-        if self.seats.is_empty() && self.screener.sessions() == 0 && !asks {
+        let none = self.screener.sessions() == 0 && self.screener.approaching() == 0;
+        if self.seats.is_empty() && none && !asks {
             Ok(self.laws.tally)
         } else {
             Err(self.report("somebody was forgotten"))
@@ -296,6 +305,9 @@ impl World {
         }
         let end: SocketAddr = self.rng.pick(&ENDS).parse().unwrap();
         self.outside.closed_end = self.rng.chance(30).then(|| end.ip());
+        self.outside.spoken =
+            self.rng.pick(&[Spoken::Yes, Spoken::Yes, Spoken::No, Spoken::Unknown]);
+        self.outside.trust = self.rng.pick(&[Trust::Anybody, Trust::Listed, Trust::Stranger]);
         let address = self.address();
         let access = self.rng.pick(&[Access::Permit, Access::Reject, Access::Undecided]);
         self.outside.access.insert(address, access);
@@ -343,7 +355,7 @@ impl World {
             return self.feed(Input::Unidentified { session: id, call: "getpeername", reason });
         }
         let wait = u64::try_from(self.policy.greet_wait.normal.as_millis()).unwrap();
-        if self.rng.chance(25) {
+        if self.policy.upstream_proxy.is_none() && self.rng.chance(25) {
             let (after, words) = (self.rng.span(0, wait + 100), draw::words(&mut self.rng));
             self.plan(after, Event::Says(id, words));
         }
@@ -351,8 +363,46 @@ impl World {
             let (after, reset) = (self.rng.span(0, wait + 3000), self.rng.chance(30));
             self.plan(after, Event::HangsUp(id, reset));
         }
-        let server = self.rng.pick(&ENDS).parse().unwrap();
+        let server: SocketAddr = self.rng.pick(&ENDS).parse().unwrap();
+        if self.policy.upstream_proxy.is_some() {
+            return self.through_a_proxy(id, client, server);
+        }
         self.feed(Input::Connected { session: id, client, server })
+    }
+
+    /// The same through a proxy, whose header comes in pieces, with or without words behind it.
+    fn through_a_proxy(
+        &mut self,
+        id: SessionId,
+        client: SocketAddr,
+        server: SocketAddr,
+    ) -> Result<(), String> {
+        let header = proxy::header(&mut self.rng, client, server);
+        let mut bytes = header.bytes.clone();
+        if self.rng.chance(10) {
+            bytes.extend(draw::words(&mut self.rng));
+        }
+        let breaks_off = self.rng.chance(5);
+        if breaks_off {
+            bytes.truncate(self.rng.count(0, header.bytes.len() - 1));
+        }
+        self.laws.headers.insert(id, header);
+        let mut after = Duration::ZERO;
+        while !bytes.is_empty() {
+            let rest = bytes.split_off(self.rng.count(1, bytes.len()));
+            self.plan(after, Event::Says(id, bytes));
+            let most = if self.rng.chance(5) { 8000 } else { 200 };
+            after += self.rng.span(10, most);
+            bytes = rest;
+        }
+        if !breaks_off && self.rng.chance(25) {
+            let words = draw::words(&mut self.rng);
+            after += self.rng.span(0, 5000);
+            self.plan(after, Event::Says(id, words));
+        }
+        self.proxy = self.proxy.checked_add(1).unwrap_or(1024);
+        let peer = SocketAddr::new([10, 0, 0, 9].into(), self.proxy);
+        self.feed(Input::Connected { session: id, client: peer, server })
     }
 
     fn readable(&mut self, id: SessionId) -> Result<(), String> {
@@ -363,7 +413,14 @@ impl World {
             _ if seat.unread.is_empty() => Ok(()),
             Watch::Peek => {
                 let data = seat.unread[..seat.unread.len().min(PEEK_LIMIT)].to_vec();
-                self.feed(Input::Peeked { session: id, data: &data })
+                self.feed(Input::Peeked { session: id, data: &data })?;
+                // Looked at again, the same bytes would be there, and not the end.
+                match self.seats.get(id) {
+                    Some(seat) if seat.watch == Watch::Peek && seat.hung_up => {
+                        self.feed(Input::Closed { session: id })
+                    }
+                    _ => Ok(()),
+                }
             }
             Watch::Read => {
                 let most = seat.unread.len();
@@ -393,12 +450,13 @@ impl World {
                 nth => self.gone[nth - 1],
             };
             let news = self.stray_news();
-            let input = match self.rng.between(0, 5) {
+            let input = match self.rng.between(0, 6) {
                 0 => Input::Deadline { session: id },
                 1 => Input::Closed { session: id },
                 2 => Input::Peeked { session: id, data: b"HELO late\r\n" },
                 3 => Input::Received { session: id, data: b"HELO late\r\n" },
                 4 => Input::Tls { session: id, news },
+                5 => Input::Answered { session: id },
                 _ => Input::HandOff { session: id, result },
             };
             return self.feed(input);
@@ -412,7 +470,8 @@ impl World {
         let (watch, handing_off) = (seat.watch, seat.handing_off);
         let starting = seat.attempt.is_some();
         let news = self.stray_news();
-        match self.rng.between(0, 4) {
+        match self.rng.between(0, 5) {
+            5 => self.feed(Input::Answered { session: id }),
             0 if watch != Watch::Peek => self.feed(Input::Peeked { session: id, data: b"x" }),
             1 if watch != Watch::Read => self.feed(Input::Received { session: id, data: b"x" }),
             2 if handing_off => self.feed(Input::Closed { session: id }),
@@ -446,10 +505,14 @@ impl World {
             return Err(format!("{told:?} sessions and hand-offs are not what they are"));
         }
         out.into_iter().try_for_each(|output| self.apply(output))?;
-        if self.seats.len() == told.0 {
+        let waiting = (self.screener.approaching(), self.laws.approaching());
+        if waiting.0 != waiting.1 {
+            return Err(format!("{waiting:?} proxies are not what they are"));
+        }
+        if self.seats.len() == told.0 + waiting.0 {
             Ok(())
         } else {
-            Err(format!("{} sockets for {} sessions", self.seats.len(), told.0))
+            Err(format!("{} sockets for {} sessions", self.seats.len(), told.0 + waiting.0))
         }
     }
 
@@ -462,6 +525,13 @@ impl World {
             Output::Watch(id, watch) => {
                 self.seats.get_mut(id).ok_or("Watch for nobody")?.watch = watch;
                 self.plan(Duration::ZERO, Event::Readable(id));
+            }
+            Output::Consume(id, count) => {
+                let seat = self.seats.get_mut(id).ok_or("Consume for nobody")?;
+                if seat.unread.len() < count {
+                    return Err(format!("{count} bytes of {:?}", seat.unread));
+                }
+                seat.unread.drain(..count);
             }
             Output::SetDeadline(id, deadline) => {
                 self.timers += 1;

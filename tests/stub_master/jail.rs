@@ -15,7 +15,7 @@ use crate::smtpd::Smtpd;
 use crate::tlsproxy::Tlsproxy;
 
 /// Whether to run a test that needs root. In continuous integration there is no excuse.
-fn may_run(test: &str) -> bool {
+pub fn may_run(test: &str) -> bool {
     let ci = std::env::var("CI").is_ok_and(|value| value == "true");
     assert!(is_root() || !ci, "{test} needs root, and CI=true");
     if !is_root() {

@@ -2,7 +2,8 @@
 //!
 //! `site` is what surrounds a service: directories, main.cf, listening sockets, the log.
 //! `service` is what master does: start it with fixed descriptors, hear its status, end it.
-//! `smtpd` and `tlsproxy` stand in for smtpd(8) and tlsproxy(8), `name_server` for a name server,
+//! `smtpd`, `tlsproxy` and `proxymap` stand in for smtpd(8), tlsproxy(8) and proxymap(8),
+//! `name_server` for a name server,
 //! `client` for those who connect. The tests are in the files after that, by subject;
 //! those of `jail` need root, and say so when they do not run.
 //!
@@ -19,19 +20,23 @@ mod maillog;
 #[path = "../name_server/mod.rs"]
 mod name_server;
 mod proc;
+mod proxymap;
 mod service;
 mod site;
 mod smtpd;
 mod tlsproxy;
 
 mod cache;
+mod databases;
 mod drain;
+mod elsewhere;
 mod handoff;
 mod idle;
 mod ipv6;
 mod jail;
 mod lists;
 mod logging;
+mod proxy;
 mod start;
 mod starttls;
 mod tables;

@@ -94,7 +94,8 @@ impl Site {
         Site::listening(&[Ipv6Addr::UNSPECIFIED.into()], main_cf)
     }
 
-    fn listening(addresses: &[IpAddr], main_cf: &str) -> Site {
+    /// A site that listens at these addresses.
+    pub fn listening(addresses: &[IpAddr], main_cf: &str) -> Site {
         let directory = Directory::new();
         let root = &directory.0;
         for (name, mode) in [

@@ -602,8 +602,8 @@ fn command_filter_and_deep_tests() {
         filter("fail:x"),
         &[(b" NOOP\r\n", &[OK]), QUIT],
         &[
-            "warning: fail:x lookup error for \" NOOP\"",
-            "warning: fail:x lookup error for \"QUIT\"",
+            "warning: [203.0.113.1]:Pa: fail:x lookup error for \" NOOP\"",
+            "warning: [203.0.113.1]:Pa: fail:x lookup error for \"QUIT\"",
         ],
     );
 }

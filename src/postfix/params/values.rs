@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{BadValue, DefaultValue, Fetched, Kind, Param, PostfixVersion, TABLE, convert, find};
-use crate::postfix::main_cf::Dictionary;
+use crate::postfix::main_cf::{Dictionary, Origin};
 use crate::screen::expand::{ExpandError, Mode, expand, sole_reference};
 use crate::screen::policy::Stressed;
 
@@ -57,8 +57,24 @@ impl Values {
         let mut fallback = surroundings.build_defaults;
         fallback.insert("config_directory".to_owned(), surroundings.config_directory);
         let mut values = Values { dictionary, fixed, fallback };
+        values.take_names();
         values.name_host(&surroundings.host_name);
         values
+    }
+
+    /// Before Postfix 3.12, `-o` may change what the process and its service are called.
+    fn take_names(&mut self) {
+        if self.version().is_none_or(|version| version.is_at_least(3, 12)) {
+            return;
+        }
+        for name in ["process_name", "service_name"] {
+            let entry = self.dictionary.iter().find(|(known, _)| *known == name);
+            if let Some((_, entry)) = entry
+                && entry.origin == Origin::CommandLine
+            {
+                self.fixed.insert(name, entry.value.clone());
+            }
+        }
     }
 
     /// Sets the defaults of `myhostname` and `mydomain`. Each may be made from the other,

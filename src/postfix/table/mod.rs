@@ -2,37 +2,46 @@
 //!
 //! All of a table's content is in memory: after the process has jailed itself, a lookup
 //! opens nothing. [`Tables`] owns every table of the process and replaces the content of
-//! text tables in place when their files change.
+//! tables in place when their files change. Tables in other programs are asked by whoever
+//! owns the loop; a [`TableView`] has what they have said so far.
 
 mod cidr;
 mod constant;
+mod indexed;
 mod inline;
 mod network;
 mod range_index;
 mod regexp;
 mod registry;
+mod remote;
 mod replacement;
 mod source;
 #[cfg(test)]
 pub(crate) mod test_files;
 mod texthash;
+mod view;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::path::Path;
 
 use super::message::Message;
 
 pub use cidr::CidrTable;
 pub use constant::{FailTable, RandomTable, StaticTable, Surrogate};
+pub use indexed::{Index, IndexKind, IndexedTable};
 pub use inline::InlineTable;
 pub use network::{Network, NetworkError};
 pub use regexp::RegexpTable;
 pub use registry::{TableError, TableId, Tables};
+pub use remote::{
+    Dialect, Known, RemoteAnswer, RemoteError, RemoteQuestion, RemoteTable, Resolve, Server,
+};
 pub use source::{DiskFiles, FileSource, JailedFiles, error_text};
 pub use texthash::TextHash;
+pub use view::TableView;
 
-/// What a table says about a key. A table that has to ask elsewhere will get one more
-/// answer, for "not yet".
+/// What a table says about a key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer<'a> {
     /// The key's value; may be empty.
@@ -41,6 +50,8 @@ pub enum Answer<'a> {
     NotFound,
     /// The table cannot tell; it has warned if there is anything to say.
     Failed,
+    /// Not before a table elsewhere has answered this.
+    Asked(RemoteQuestion),
 }
 
 /// Something that maps keys to values. Keys are bytes, because clients send any; what is not
@@ -49,6 +60,12 @@ pub trait Table: fmt::Debug {
     /// Looks a key up. What the administrator should know is added to `warnings`, before
     /// anything the caller has to say about the answer.
     fn lookup(&self, key: &[u8], warnings: &mut Vec<Message>) -> Answer<'_>;
+
+    /// A file that the table holds open and reads at each lookup. When another file takes its
+    /// place, a jailed process cannot follow, and a successor has to.
+    fn held_file(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// How a parameter wants its tables opened.

@@ -391,7 +391,7 @@ fn letter(byte: u8) -> char {
 }
 
 /// Text with a question mark for each byte that is not UTF-8.
-fn without_broken(bytes: &[u8]) -> String {
+pub(super) fn without_broken(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());

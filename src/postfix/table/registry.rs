@@ -1,12 +1,16 @@
 //! All tables of the process: each `type:name` is opened once, and kept up to date.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use super::constant::{FailTable, RandomTable, StaticTable, Surrogate};
+use super::remote::{Known, RemoteTable};
 use super::source::{FileSource, error_text};
-use super::{Answer, CidrTable, InlineTable, OpenOptions, RegexpTable, Table, TextHash};
-use crate::postfix::lists::{inside_braces, split_list};
+use super::view::TableView;
+use super::{
+    CidrTable, Index, IndexKind, IndexedTable, InlineTable, OpenOptions, RegexpTable, Table,
+    TextHash,
+};
+use crate::postfix::lists::{Vintage, inside_braces, split_list};
 use crate::postfix::message::{Level, Message};
 
 /// How deep pipemap and unionmap tables may be nested.
@@ -34,6 +38,7 @@ pub struct Tables {
     entries: Vec<Entry>,
     /// main.cf: `daemon_table_open_error_is_fatal`.
     errors_are_fatal: bool,
+    vintage: Vintage,
 }
 
 #[derive(Debug)]
@@ -43,13 +48,35 @@ struct Entry {
     options: OpenOptions,
     /// The text file behind it.
     file: Option<(PathBuf, Format)>,
+    /// The database behind it.
+    index: Option<Index>,
     content: Content,
 }
 
+impl Entry {
+    /// Takes new content, if it is any.
+    fn take_in(&mut self, content: Result<Content, String>, messages: &mut Vec<Message>) {
+        match content {
+            Ok(content) => self.content = content,
+            // Only warnings, as thirteen errors would end the process.
+            Err(reason) if matches!(self.content, Content::Unusable(_)) => {
+                self.content = Content::Unusable(Surrogate::new(&self.spec, &reason));
+                messages.push(Message::warning(reason));
+            }
+            Err(reason) => {
+                let spec = &self.spec;
+                messages.push(Message::warning(format!("{reason}; {spec} stays as it was")));
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
-enum Content {
+pub(super) enum Content {
     Table(Box<dyn Table>),
     Unusable(Surrogate),
+    /// In another program.
+    Remote(RemoteTable),
     /// pipemap: each table's value is the key for the next.
     Pipe(Vec<TableId>),
     /// unionmap: all values, joined with commas.
@@ -119,7 +146,17 @@ impl<T: std::error::Error> From<T> for Refusal {
 impl Tables {
     /// No tables yet. `errors_are_fatal`: main.cf `daemon_table_open_error_is_fatal`.
     pub fn new(errors_are_fatal: bool) -> Tables {
-        Tables { entries: Vec::new(), errors_are_fatal }
+        Tables { entries: Vec::new(), errors_are_fatal, vintage: Vintage::default() }
+    }
+
+    /// The same, as this Postfix has them.
+    pub fn of(self, vintage: Vintage) -> Tables {
+        Tables { vintage, ..self }
+    }
+
+    /// As which Postfix has them.
+    pub fn vintage(&self) -> Vintage {
+        self.vintage
     }
 
     /// Opens a table, or finds it open already. What is wrong with it is added to
@@ -138,20 +175,25 @@ impl Tables {
         self.open_nested(spec, &Request { options, files, depth: 0 }, messages)
     }
 
-    /// Looks a key up in an open table.
-    pub fn lookup(
-        &self,
-        id: TableId,
-        key: impl AsRef<[u8]>,
-        warnings: &mut Vec<Message>,
-    ) -> Answer<'_> {
-        let key = key.as_ref();
-        match self.entries.get(id.0).map(|entry| &entry.content) {
-            Some(Content::Table(table)) => table.lookup(key, warnings),
-            Some(Content::Unusable(surrogate)) => surrogate.lookup(key, warnings),
-            Some(Content::Pipe(stages)) => self.lookup_pipe(stages, key, warnings),
-            Some(Content::Union(parts)) => self.lookup_union(parts, key, warnings),
-            None => Answer::Failed,
+    /// The tables as somebody sees them to whom tables elsewhere have said this.
+    pub fn with<'a>(&'a self, known: &'a Known) -> TableView<'a> {
+        TableView::new(self, known)
+    }
+
+    /// The tables as somebody sees them who has asked nobody yet.
+    pub fn alone(&self) -> TableView<'_> {
+        self.with(&[])
+    }
+
+    pub(super) fn content(&self, id: TableId) -> Option<&Content> {
+        self.entries.get(id.0).map(|entry| &entry.content)
+    }
+
+    /// How to ask a table that is elsewhere.
+    pub fn remote(&self, id: TableId) -> Option<&RemoteTable> {
+        match self.content(id) {
+            Some(Content::Remote(table)) => Some(table),
+            _ => None,
         }
     }
 
@@ -176,6 +218,39 @@ impl Tables {
         paths
     }
 
+    /// How many tables there are.
+    pub fn count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Forgets the tables that were opened when there were so many, and since: nobody may
+    /// have kept their ids.
+    pub fn forget_beyond(&mut self, count: usize) {
+        self.entries.truncate(count);
+    }
+
+    /// The databases that tables are, or should have been, snapshots of, each once.
+    pub fn indexes(&self) -> Vec<Index> {
+        let mut indexes = Vec::new();
+        for index in self.entries.iter().filter_map(|entry| entry.index.as_ref()) {
+            if !indexes.contains(index) {
+                indexes.push(index.clone());
+            }
+        }
+        indexes
+    }
+
+    /// The tables that hold a file open, as written, and the files.
+    pub fn held_files(&self) -> Vec<(String, PathBuf)> {
+        let held = self.entries.iter().filter_map(|entry| match &entry.content {
+            Content::Table(table) => Some((entry.spec.clone(), table.held_file()?.to_owned())),
+            Content::Unusable(_) | Content::Remote(_) | Content::Pipe(_) | Content::Union(_) => {
+                None
+            }
+        });
+        held.collect()
+    }
+
     /// Replaces what came from this file. If the new text makes no table, the old content
     /// stays; if there was none, lookups fail with the new reason.
     pub fn reload(&mut self, path: &Path, text: &[u8]) -> Vec<Message> {
@@ -187,24 +262,22 @@ impl Tables {
                 continue;
             };
             let mut parsing = Vec::new();
-            match format.parse(&file.to_string_lossy(), text, entry.options, &mut parsing) {
-                Ok(content) => entry.content = content,
-                // Only warnings, as thirteen errors would end the process.
-                Err(reason) if matches!(entry.content, Content::Unusable(_)) => {
-                    entry.content = Content::Unusable(Surrogate::new(&entry.spec, &reason));
-                    parsing.push(Message::warning(reason));
-                }
-                Err(reason) => {
-                    let spec = &entry.spec;
-                    parsing.push(Message::warning(format!("{reason}; {spec} stays as it was")));
-                }
-            }
+            let parsed = format.parse(&file.to_string_lossy(), text, entry.options, &mut parsing);
+            entry.take_in(parsed, &mut parsing);
             if parsing != said {
                 messages.extend_from_slice(&parsing);
                 said = parsing;
             }
         }
         messages
+    }
+
+    /// Replaces the snapshots of this database.
+    pub fn reload_index(&mut self, index: &Index, snapshot: &[u8]) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.index.as_ref() == Some(index)) {
+            let content = IndexedTable::parse(index.clone(), snapshot.to_vec(), entry.options);
+            entry.content = table(content);
+        }
     }
 
     fn open_nested(
@@ -227,9 +300,11 @@ impl Tables {
             "texthash" => Some((PathBuf::from(name), Format::TextHash)),
             _ => None,
         };
-        let content = match &file {
-            Some((path, format)) => read(path, name, *format, request, messages),
-            None => self.make(kind, name, request, messages),
+        let index = IndexKind::named(kind).map(|kind| Index { kind, name: name.into() });
+        let content = match (&file, &index) {
+            (Some((path, format)), _) => read(path, name, *format, request, messages),
+            (None, Some(index)) => snapshot(index, request, messages),
+            (None, None) => self.make(kind, name, request, messages),
         };
         let content = match content {
             Ok(content) => content,
@@ -242,7 +317,8 @@ impl Tables {
                 Content::Unusable(Surrogate::new(spec, &reason))
             }
         };
-        self.entries.push(Entry { spec: spec.into(), options: request.options, file, content });
+        let options = request.options;
+        self.entries.push(Entry { spec: spec.into(), options, file, index, content });
         Ok(TableId(self.entries.len() - 1))
     }
 
@@ -266,9 +342,19 @@ impl Tables {
             "inline" => table(InlineTable::parse(name, request.options)?),
             "static" => table(StaticTable::parse(name)?),
             "fail" => table(FailTable),
+            "proxy" => Content::Remote(RemoteTable::proxy(name, request.options)?),
+            "socketmap" => Content::Remote(RemoteTable::socketmap(name, &|host, port| {
+                request.files.resolve(host, port)
+            })?),
+            "tcp" => Content::Remote(RemoteTable::tcp(name, &|host, port| {
+                request.files.resolve(host, port)
+            })?),
             "randmap" => table(RandomTable::parse(name)?),
             "pipemap" => Content::Pipe(self.open_parts(kind, name, request, messages)?),
             "unionmap" => Content::Union(self.open_parts(kind, name, request, messages)?),
+            _ if request.files.is_known_to_postfix(kind) => {
+                Content::Remote(RemoteTable::implied(&format!("{kind}:{name}"), request.options))
+            }
             _ => return Err(Refusal::Unusable(format!("unsupported dictionary type: {kind}"))),
         })
     }
@@ -297,45 +383,6 @@ impl Tables {
             .map(|part| self.open_nested(part, &inner, messages).map_err(Refusal::Fatal))
             .collect()
     }
-
-    fn lookup_pipe(
-        &self,
-        stages: &[TableId],
-        key: &[u8],
-        warnings: &mut Vec<Message>,
-    ) -> Answer<'_> {
-        let mut answer: Option<Cow<'_, str>> = None;
-        for stage in stages {
-            let key = answer.as_deref().map_or(key, str::as_bytes);
-            match self.lookup(*stage, key, warnings) {
-                Answer::Found(next) => answer = Some(next),
-                other => return other,
-            }
-        }
-        answer.map_or(Answer::NotFound, Answer::Found)
-    }
-
-    fn lookup_union(
-        &self,
-        parts: &[TableId],
-        key: &[u8],
-        warnings: &mut Vec<Message>,
-    ) -> Answer<'_> {
-        let mut values = Vec::new();
-        for part in parts {
-            match self.lookup(*part, key, warnings) {
-                Answer::Found(value) if value.is_empty() => {}
-                Answer::Found(value) => values.push(value),
-                Answer::NotFound => {}
-                Answer::Failed => return Answer::Failed,
-            }
-        }
-        if values.is_empty() {
-            Answer::NotFound
-        } else {
-            Answer::Found(Cow::Owned(values.join(",")))
-        }
-    }
 }
 
 /// Makes a table from a file.
@@ -351,6 +398,16 @@ fn read(
         .read(path)
         .map_err(|error| Refusal::Unusable(format.open_error(name, &error_text(&error))))?;
     format.parse(name, &text, request.options, messages).map_err(Refusal::Unusable)
+}
+
+/// Makes a table from a database.
+fn snapshot(
+    index: &Index,
+    request: &Request<'_>,
+    messages: &mut Vec<Message>,
+) -> Result<Content, Refusal> {
+    let text = request.files.snapshot(index, messages).map_err(Refusal::Unusable)?;
+    Ok(table(IndexedTable::parse(index.clone(), text, request.options)))
 }
 
 impl TableError {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::postfix::table::test_files::Files;
+use crate::postfix::table::{Answer, RemoteAnswer, RemoteQuestion};
 
 /// One table, and what was said about opening it.
 fn open(spec: &str, files: &Files) -> (Tables, TableId, Vec<Message>) {
@@ -11,10 +12,11 @@ fn open(spec: &str, files: &Files) -> (Tables, TableId, Vec<Message>) {
 
 fn query(tables: &Tables, id: TableId, key: &str) -> (String, Vec<String>) {
     let mut warnings = Vec::new();
-    let answer = match tables.lookup(id, key, &mut warnings) {
+    let answer = match tables.alone().lookup(id, key, &mut warnings) {
         Answer::Found(value) => format!("={value}"),
         Answer::NotFound => "none".into(),
         Answer::Failed => "failed".into(),
+        Answer::Asked(question) => format!("asks {}", String::from_utf8_lossy(&question.key)),
     };
     (answer, warnings.into_iter().map(|warning| warning.text).collect())
 }
@@ -171,4 +173,129 @@ fn missing_file_may_come_later() {
     assert_eq!(tables.reload(Path::new("/t"), b"a b\na b\n"), [Message::warning(duplicate)]);
     let warning = format!("texthash:/t is unavailable. {duplicate}");
     assert_eq!(query(&tables, id, "a"), ("failed".into(), vec![warning]));
+}
+
+#[test]
+fn tables_elsewhere_are_asked_and_their_answers_remembered() {
+    let files = Files::new([("/second", "one eins\n")]);
+    let (mut tables, mut messages) = (Tables::new(false), Vec::new());
+    let mut open = |spec| tables.open(spec, OpenOptions::FOLDED, &files, &mut messages).unwrap();
+    let proxied = open("proxy:hash:/x");
+    let pipe = open("pipemap:{proxy:hash:/x, texthash:/second}");
+    let union = open("unionmap:{static:a, proxy:hash:/x, proxy:hash:/x, static:b}");
+    assert_eq!(messages, []);
+    let question = RemoteQuestion { table: proxied, key: b"key".as_slice().into() };
+    let mut warnings = Vec::new();
+    for id in [proxied, pipe, union] {
+        let answer = tables.alone().lookup(id, "key", &mut warnings);
+        assert_eq!(answer, Answer::Asked(question.clone()));
+    }
+    let mut say = |id, answer| {
+        let known = [(question.clone(), answer)];
+        let answer = tables.with(&known).lookup(id, "key", &mut warnings);
+        match answer {
+            Answer::Found(value) => Some(Some(value.into_owned())),
+            Answer::NotFound => Some(None),
+            Answer::Failed | Answer::Asked(_) => None,
+        }
+    };
+    let found = || RemoteAnswer::Found("one".to_owned());
+    assert_eq!(say(proxied, found()), Some(Some("one".to_owned())));
+    assert_eq!(say(pipe, found()), Some(Some("eins".to_owned())));
+    assert_eq!(say(union, found()), Some(Some("a,one,one,b".to_owned())));
+    assert_eq!(say(proxied, RemoteAnswer::NotFound), Some(None));
+    assert_eq!(say(union, RemoteAnswer::NotFound), Some(Some("a,b".to_owned())));
+    for id in [proxied, pipe, union] {
+        assert_eq!(say(id, RemoteAnswer::Failed), None);
+    }
+    assert_eq!(warnings, []);
+    assert_eq!(tables.remote(pipe), None);
+    assert!(tables.remote(proxied).is_some());
+}
+
+/// Databases whose content is made of their names, or missing.
+struct Databases;
+
+impl FileSource for Databases {
+    fn read(&self, _path: &Path) -> std::io::Result<Vec<u8>> {
+        Err(std::io::Error::from_raw_os_error(2))
+    }
+
+    fn snapshot(&self, index: &Index, messages: &mut Vec<Message>) -> Result<Vec<u8>, String> {
+        if index.name == "/missing" {
+            return Err("open database /missing.db: No such file or directory".into());
+        }
+        messages.push(Message::warning("old"));
+        Ok(format!("key\tof {index}\n").into_bytes())
+    }
+}
+
+#[test]
+fn databases_are_snapshots() {
+    let mut tables = Tables::new(false);
+    let mut messages = Vec::new();
+    let mut open =
+        |spec: &str, options| tables.open(spec, options, &Databases, &mut messages).unwrap();
+    let hash = open("hash:/x", OpenOptions::FOLDED);
+    let exact = open("hash:/x", OpenOptions::EXACT);
+    let lmdb = open("pipemap:{inline:{a=key} lmdb:/x}", OpenOptions::FOLDED);
+    let missing = open("btree:/missing", OpenOptions::FOLDED);
+    let reason = "open database /missing.db: No such file or directory";
+    let old = Message::warning("old");
+    assert_eq!(messages, [old.clone(), old.clone(), old, Message::error(reason)]);
+    assert_eq!(query(&tables, hash, "KEY").0, "=of hash:/x");
+    assert_eq!(query(&tables, exact, "KEY").0, "none");
+    assert_eq!(query(&tables, lmdb, "a").0, "=of lmdb:/x");
+    let unavailable = format!("btree:/missing is unavailable. {reason}");
+    assert_eq!(query(&tables, missing, "key"), ("failed".into(), vec![unavailable]));
+
+    let names: Vec<String> = tables.indexes().iter().map(Index::to_string).collect();
+    assert_eq!(names, ["hash:/x", "lmdb:/x", "btree:/missing"]);
+    assert_eq!(tables.watched(), Vec::<PathBuf>::new());
+    let reload = |tables: &mut Tables, number: usize, text: &str| {
+        let index = tables.indexes()[number].clone();
+        tables.reload_index(&index, text.as_bytes());
+    };
+    reload(&mut tables, 0, "KEY\tnew\n");
+    reload(&mut tables, 2, "key\tthere\n");
+    assert_eq!(query(&tables, hash, "KEY").0, "none");
+    assert_eq!(query(&tables, exact, "KEY").0, "=new");
+    assert_eq!(query(&tables, lmdb, "a").0, "=of lmdb:/x", "not touched");
+    assert_eq!(query(&tables, missing, "key").0, "=there");
+}
+
+#[test]
+fn tables_that_are_too_many_are_forgotten() {
+    let (mut tables, id, _) = open("inline:{a=b}", &Files::new([]));
+    let count = tables.count();
+    let mut messages = Vec::new();
+    let options = OpenOptions::FOLDED;
+    tables.open("cidr:/x", options, &Databases, &mut messages).unwrap();
+    tables.forget_beyond(count);
+    assert_eq!(tables.watched(), Vec::<PathBuf>::new());
+    tables.open("cidr:/x", options, &Databases, &mut messages).unwrap();
+    assert_eq!(messages.len(), 2, "opened once more");
+    assert_eq!(query(&tables, id, "a").0, "=b");
+}
+
+/// A table that holds a file open.
+#[derive(Debug)]
+struct Holding(PathBuf);
+
+impl Table for Holding {
+    fn lookup(&self, _key: &[u8], _warnings: &mut Vec<Message>) -> Answer<'_> {
+        Answer::NotFound
+    }
+
+    fn held_file(&self) -> Option<&Path> {
+        Some(&self.0)
+    }
+}
+
+#[test]
+fn held_files_are_known() {
+    let (mut tables, _, _) = open("static:x", &Files::new([]));
+    assert_eq!(tables.held_files(), []);
+    tables.entries[0].content = table(Holding("/db".into()));
+    assert_eq!(tables.held_files(), [("static:x".to_owned(), PathBuf::from("/db"))]);
 }

@@ -1,15 +1,10 @@
 //! Look-ups that fail, and how often the log is told.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::answer::{Failure, ListId};
-
-/// How often the same trouble of one list is logged in the long run.
-const INTERVAL: Duration = Duration::from_secs(60);
-
-/// How many times it is logged at once after a quiet time.
-const BURST: u32 = 3;
+use crate::screen::ration::Ration;
 
 /// Counts the troubles of all lists.
 #[derive(Clone, Debug, Default)]
@@ -33,39 +28,21 @@ impl Kind {
     }
 }
 
-/// How much may be said about one trouble.
-#[derive(Clone, Copy, Debug)]
-struct Ration {
-    left: u32,
-    renewed: Instant,
-    unsaid: u64,
-}
-
 impl Troubles {
     /// Notes a failure. Returns `None` if the log has had enough of it, else how many failures
     /// of this kind were not logged since the last one that was.
     pub fn note(&mut self, list: ListId, failure: Failure, now: Instant) -> Option<u64> {
-        let fresh = Ration { left: BURST, renewed: now, unsaid: 0 };
-        let ration = self.0.entry((list, Kind::of(failure))).or_insert(fresh);
-        while ration.left < BURST && now.saturating_duration_since(ration.renewed) >= INTERVAL {
-            ration.left += 1;
-            ration.renewed += INTERVAL;
-        }
-        if ration.left == BURST {
-            ration.renewed = now;
-        }
-        if ration.left == 0 {
-            ration.unsaid += 1;
-            return None;
-        }
-        ration.left -= 1;
-        Some(std::mem::take(&mut ration.unsaid))
+        let entry = self.0.entry((list, Kind::of(failure)));
+        entry.or_insert_with(|| Ration::new(now)).take(now)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::screen::ration::BURST;
 
     #[test]
     fn a_flood_is_logged_once_a_minute_with_a_count() {

@@ -51,6 +51,9 @@ fn live_vectors() {
         ("${{$x} == {} ? {undef-is-empty} : {no}}", "undef-is-empty"),
         ("a$$b", "a$b"),
         ("$$$$a1", "$$a1"),
+        ("${domain_to_ascii{b\u{fc}cher.$a1}}", "xn--bcher-kva.one"),
+        ("${domain_to_utf8 { xn--bcher-kva.test }}", "b\u{fc}cher.test"),
+        ("${domain_to_ascii{a b}}${domain_to_utf8{\u{fc}..}}", "a b\u{fc}.."),
         ("${ myhostname }", "mx.example.test"),
         ("${myhostname ?{ y }: { n } }.", " y ."),
         ("$(myhostname?{a}:{b}) $(myhostname)", "a mx.example.test"),
@@ -80,6 +83,9 @@ fn live_errors() {
     for (text, error) in [
         ("${a b}", r#"attribute name syntax error at: "...a>>> b""#),
         ("${a1 {x}}", r#"attribute name syntax error at: "...a1>>> {x}""#),
+        ("${domain_to_ascii{a}x}", r#"unexpected input at: "...a}>>>x""#),
+        ("${domain_to_ascii{\u{fc}..x }}", "bad domain argument in: 'domain_to_ascii{\u{fc}..x}'"),
+        ("${domain_to_utf8{xn--a}}", "bad domain argument in: 'domain_to_utf8{xn--a}'"),
         ("${.a}", r#"attribute name syntax error at: "...>>>.a""#),
         (
             "${abc bcdefghijklmnopqrstuvwxyz}",

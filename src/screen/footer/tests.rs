@@ -2,7 +2,8 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::*;
-use crate::screen::event::{Access, Cached, Filtered};
+use crate::screen::event::{Access, Cached, Filtered, Lookup, Spoken, Trust};
+use crate::screen::session::SessionId;
 use crate::screen::test_set::UnixTime;
 use crate::screen::testing::policy;
 use crate::screen::verdict::Refusal;
@@ -175,44 +176,68 @@ struct Table {
 }
 
 impl Lookups for Table {
-    fn access(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Access {
-        Access::Undecided
+    fn access(&mut self, _: SessionId, _: IpAddr, _: &mut Vec<Message>) -> Lookup<Access> {
+        Lookup::Known(Access::Undecided)
     }
+
+    fn stop_asking(&mut self, _: SessionId) {}
 
     fn cached(&mut self, _: IpAddr) -> Cached {
         Cached::NotFound
     }
 
-    fn interface_allowed(&mut self, _: IpAddr, _: &mut Vec<Message>) -> bool {
-        true
+    fn interface_allowed(&mut self, _: SessionId, _: IpAddr, _: &mut Vec<Message>) -> Lookup<bool> {
+        Lookup::Known(true)
     }
 
-    fn discarded_keywords(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Option<String> {
-        None
+    fn discarded_keywords(
+        &mut self,
+        _: SessionId,
+        _: IpAddr,
+        _: &mut Vec<Message>,
+    ) -> Lookup<Option<String>> {
+        Lookup::Known(None)
     }
 
-    fn footer(&mut self, reply: &str, _: &mut Vec<Message>) -> Option<String> {
+    fn footer(
+        &mut self,
+        _: SessionId,
+        reply: &str,
+        _: &mut Vec<Message>,
+    ) -> Lookup<Option<String>> {
         self.asked.push(reply.to_owned());
-        self.footer.map(str::to_owned)
+        Lookup::Known(self.footer.map(str::to_owned))
     }
 
     fn local_time(&mut self, time: UnixTime) -> String {
         format!("time {}", time.0)
     }
 
-    fn command_filter(&mut self, _: &[u8], _: &mut Vec<Message>) -> Filtered {
-        Filtered::Unchanged
+    fn command_filter(&mut self, _: SessionId, _: &[u8], _: &mut Vec<Message>) -> Lookup<Filtered> {
+        Lookup::Known(Filtered::Unchanged)
     }
 
-    fn forbidden(&mut self, _: &[u8], _: &mut Vec<Message>) -> bool {
-        false
+    fn forbidden(&mut self, _: SessionId, _: &[u8], _: &mut Vec<Message>) -> Lookup<bool> {
+        Lookup::Known(false)
+    }
+
+    fn proxy_spoken(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Spoken {
+        Spoken::Yes
+    }
+
+    fn proxy_trusted(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Trust {
+        Trust::Anybody
     }
 }
 
 fn sent(policy: &Policy, table: &mut Table, reply: Reply) -> Option<Box<str>> {
     let now = Now { mono: Instant::now(), wall: UnixTime(12) };
-    let client = "[2001:db8:0:0:1::5]:25".parse().unwrap();
-    reply_with_footer(policy, now, table, client, reply, &mut Vec::new())
+    let session = SessionId { slot: 0, generation: 1 };
+    let whom = Recipient { session, client: "[2001:db8:0:0:1::5]:25".parse().unwrap() };
+    match reply_with_footer(policy, now, table, whom, reply, &mut Vec::new()) {
+        Lookup::Known(text) => text,
+        Lookup::Asked => panic!("the table answers at once"),
+    }
 }
 
 #[test]

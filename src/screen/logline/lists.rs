@@ -70,6 +70,14 @@ pub enum Missing {
 }
 
 impl ListLine {
+    /// Whose session it is about.
+    pub(super) fn client(&self) -> Option<SocketAddr> {
+        match self {
+            ListLine::Score { client, .. } => Some(*client),
+            _ => None,
+        }
+    }
+
     /// How serious it is.
     pub(super) fn level(&self) -> Level {
         match self {

@@ -145,8 +145,12 @@ fn golden_texts() {
             "[2001:db8::1:0:0:6]:25: replacing command \"  h?LP \"??\\\" with \"NOOP \u{e9}\"",
         ),
         (
-            LogLine::FilterFailed { table: "fail:x".into(), line: (*b"NOOP\r").into() },
-            "fail:x lookup error for \"NOOP?\"",
+            LogLine::FilterFailed {
+                client: six,
+                table: "fail:x".into(),
+                line: (*b"NOOP\r").into(),
+            },
+            "[2001:db8::1:0:0:6]:25: fail:x lookup error for \"NOOP?\"",
         ),
         (
             LogLine::NoValidRcpt(client, LastCommand::Known(Verb::Bdat)),

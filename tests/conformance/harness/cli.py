@@ -18,6 +18,7 @@ from pathlib import Path
 from . import checks, instance, namespace, scenario, transcript
 
 HERE = Path(__file__).resolve().parent.parent
+JAIL = namespace.MOUNTS["spool"]
 DEFAULT_JOBS = 8            # runs mostly wait, so more than there are processors
 
 
@@ -55,7 +56,7 @@ class Harness:
         began = time.monotonic()
         if script.candidate_only and not self.options.candidate:
             return Outcome(script.name, "skip", ["only for a candidate"])
-        if missing := self._missing(script):
+        if missing := self.missing(script):
             return Outcome(script.name, "fail" if self.options.complete else "skip", [missing])
         report: list[str] = []
         try:
@@ -97,7 +98,7 @@ class Harness:
                 return None, ""
         return lines, "reference"
 
-    def _missing(self, script: scenario.Scenario) -> str:
+    def missing(self, script: scenario.Scenario) -> str:
         """Why a scenario cannot run here; empty if it can."""
         for need in script.needs:
             kind, _, name = need.partition(" ")
@@ -116,12 +117,13 @@ class Harness:
                 return f"needs {need}"
         return ""
 
-    def run_once(self, script: scenario.Scenario, program: Path, role: str,
-                 settings: list[str], report: list[str]) -> transcript.Transcript:
-        """One run in namespaces of its own; failed assertions go to the report."""
+    def observe(self, script: scenario.Scenario, program: Path, role: str,
+                settings: list[str]) -> dict:
+        """One run in namespaces of its own; what was seen, as it was seen."""
         root = self.root / script.name.replace("/", "-") / role
         root.parent.mkdir(exist_ok=True)
-        private = instance.Instance(root, self.template, script, program, settings)
+        private = instance.Instance(root, self.template, script, program, settings,
+                                    self.options.chroot)
         limit = float(script.options.get("limit", 45))
         job = {"root": str(root), "scenario": str(script.path), "name": script.name,
                "program": str(program), "resolv_conf": private.resolv_conf,
@@ -137,6 +139,21 @@ class Harness:
             raise HarnessError(f"{role}: the run ended early: {done.stderr}") from None
         if run["error"]:
             raise HarnessError(f"{role}: {run['error']}")
+        if self.options.chroot and run["roots"] and JAIL not in run["roots"] \
+                and any("]: CONNECT from " in line for line in run["log"]):
+            raise HarnessError(f"{role}: not in its jail, but in {' '.join(run['roots'])}")
+        if not self.options.keep:
+            shutil.rmtree(root)
+        return run
+
+    def run_once(self, script: scenario.Scenario, program: Path, role: str,
+                 settings: list[str], report: list[str]) -> transcript.Transcript:
+        """One run, made comparable; failed assertions go to the report."""
+        return self.judge(script, role, self.observe(script, program, role, settings), report)
+
+    def judge(self, script: scenario.Scenario, role: str, run: dict,
+              report: list[str]) -> transcript.Transcript:
+        """Make a run comparable; failed assertions go to the report."""
         seen = transcript.build(run, script.strict, script.ignore)
         addresses = {client["name"]: client["address"] for client in run["clients"]}
         failed = checks.failures(seen, script.where, addresses)
@@ -148,8 +165,6 @@ class Harness:
             report += [f"{role}: does not hold: {text}" for text in failed]
             if judged_alone or self.options.expect:
                 report += ["    " + line for line in seen.render()]
-        if not self.options.keep:
-            shutil.rmtree(root)
         return seen
 
 
@@ -166,6 +181,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
                         help="the scenarios below DIR instead of the project's")
     parser.add_argument("--complete", action="store_true",
                         help="a scenario whose needs are not met here fails")
+    parser.add_argument("--chroot", action="store_true",
+                        help="both programs in a jail, unless a scenario says otherwise")
     parser.add_argument("--jobs", type=int, default=DEFAULT_JOBS, metavar="N")
     parser.add_argument("--keep", action="store_true",
                         help="keep the instance directories, and say where they are")

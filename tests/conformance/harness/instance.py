@@ -35,8 +35,9 @@ smtpd_peername_lookup = no
 postscreen_greet_wait = 2s
 """
 
+# The chroot field of the program under test, where it is '-', is the harness's to say.
 BASE_MASTER_CF = """\
-smtp       inet       n - n - 1     postscreen
+smtp       inet       n - - - 1     postscreen
 smtpd      pass       - - n - -     smtpd
 dnsblog    unix       - - n - 0     dnsblog
 tlsproxy   unix       - - n - 0     tlsproxy
@@ -48,6 +49,11 @@ proxywrite unix       - - n - 1     proxymap
 anvil      unix       - - n - 1     anvil
 postlog    unix-dgram n - n - 1     postlogd
 """
+
+# What Debian's configure-instance.sh puts into a jail, besides the libraries below;
+# resolv.conf comes later.
+_JAIL_FILES = ("localtime", "services", "host.conf")
+_JAIL_LIBRARIES = ("libnss_*.so*", "libresolv*.so*", "libgcc_s*.so*")
 
 DEFAULT_RESOLV_CONF = ["options timeout:1 attempts:2"]
 
@@ -118,13 +124,14 @@ class Template:
             raise RuntimeError(f"postfix check failed: {done.stdout}{done.stderr}")
         for leftover in (tree / "log").iterdir():
             leftover.unlink()
+        _make_jail(tree / "spool")
 
 
 class Instance:
     """The files of one instance, made for one scenario and one program."""
 
     def __init__(self, root: Path, template: Template, scenario: Scenario,
-                 program: Path, settings: list[str]):
+                 program: Path, settings: list[str], chroot: bool = False):
         self.root = root
         subprocess.run(["cp", "-a", str(template.root / "tree"), str(root)], check=True)
         if template.has_tls:
@@ -141,7 +148,7 @@ class Instance:
         for name, content in scenario.files.items():
             (root / "etc" / name).write_text(content)
         self._write_main_cf(scenario, daemons, settings)
-        self._write_master_cf(scenario, command)
+        self._write_master_cf(scenario, command, "y" if chroot else "n")
         _make_older(root / "etc")
 
         resolver = scenario.resolv_conf or DEFAULT_RESOLV_CONF
@@ -150,7 +157,6 @@ class Instance:
             resolver = [f"nameserver {ours}", *resolver]
         self.resolv_conf = "".join(line + "\n" for line in resolver)
         # A chrooted daemon reads its own copy.
-        (root / "spool/etc").mkdir(exist_ok=True)
         (root / "spool/etc/resolv.conf").write_text(self.resolv_conf)
 
     def _write_main_cf(self, scenario: Scenario, daemons: Path, settings: list[str]) -> None:
@@ -163,7 +169,7 @@ class Instance:
         lines = [line for line in base if line.split("=")[0].strip() not in named]
         (self.root / "etc/main.cf").write_text("\n".join([*lines, *own]) + "\n")
 
-    def _write_master_cf(self, scenario: Scenario, command: str) -> None:
+    def _write_master_cf(self, scenario: Scenario, command: str, chroot: str) -> None:
         """The base entries, with those of the scenario added, replaced, removed."""
         entries = {tuple(line.split()[:2]): line for line in BASE_MASTER_CF.splitlines()}
         for line in _unfold(scenario.master_cf):
@@ -181,7 +187,23 @@ class Instance:
                 *fields, program = line.split(None, 7)
                 if program.split()[0] == REFERENCE:
                     program = command + program[len(REFERENCE):]
+                    fields[4] = chroot if fields[4] == "-" else fields[4]
                 print(*fields, program, file=stream)
+
+
+def _make_jail(spool: Path) -> None:
+    """Fill the queue directory as Debian does for chrooted daemons."""
+    (spool / "etc").mkdir(exist_ok=True)
+    for name in _JAIL_FILES:
+        if Path("/etc", name).exists():
+            shutil.copy("/etc/" + name, spool / "etc" / name)
+    for place, content in namespace.RESOLVER_FILES.items():
+        (spool / place.lstrip("/")).write_text(content)
+    for pattern in _JAIL_LIBRARIES:
+        for library in [*Path("/lib").glob(pattern), *Path("/lib").glob("*/" + pattern)]:
+            target = spool / library.relative_to("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(library, target)
 
 
 def _unfold(lines: list[str]) -> list[str]:
@@ -249,6 +271,17 @@ def processes_of(program: str) -> list[int]:
             continue            # it has ended in the meantime, or is a kernel's
         if same:
             found.append(int(entry.name))
+    return found
+
+
+def roots_of(program: str) -> list[str]:
+    """The root directories of the processes that run a program."""
+    found = []
+    for process in processes_of(program):
+        try:
+            found.append(os.readlink(f"/proc/{process}/root"))
+        except OSError:
+            continue            # it has ended in the meantime
     return found
 
 

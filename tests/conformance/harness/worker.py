@@ -39,6 +39,7 @@ def observe(job: dict) -> dict:
             thread.error = f"the script did not end within {job['limit']} seconds"
     log.wait_until_settled()
 
+    roots = instance.roots_of(job["program"])
     errors = [f"client {t.name}: {t.error}" for t in clients if t.error]
     return {
         "error": "; ".join(errors),
@@ -51,6 +52,7 @@ def observe(job: dict) -> dict:
                   for (address, port), name in t.ports.items()},
         "log": log.lines(),
         "dns": stub.asked,
+        "roots": roots,
     }
 
 

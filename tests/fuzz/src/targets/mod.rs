@@ -24,10 +24,13 @@ mod guard_saved;
 mod inline;
 mod log_record;
 mod main_cf;
+mod proxy_header;
 mod regexp;
 mod resolv_conf;
 mod smtp_line;
 mod smtp_session;
+mod snapshot;
+mod table_servers;
 mod tables;
 mod take;
 mod texthash;
@@ -41,7 +44,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const ALL: [Target; 20] = [
+pub const ALL: [Target; 23] = [
     Target { name: "address_list", check: address_list::check },
     Target { name: "attr", check: attr::check },
     Target { name: "cache_record", check: cache_record::check },
@@ -55,10 +58,13 @@ pub const ALL: [Target; 20] = [
     Target { name: "inline", check: inline::check },
     Target { name: "log_record", check: log_record::check },
     Target { name: "main_cf", check: main_cf::check },
+    Target { name: "proxy_header", check: proxy_header::check },
     Target { name: "regexp", check: regexp::check },
     Target { name: "resolv_conf", check: resolv_conf::check },
     Target { name: "smtp_line", check: smtp_line::check },
     Target { name: "smtp_session", check: smtp_session::check },
+    Target { name: "snapshot", check: snapshot::check },
+    Target { name: "table_servers", check: table_servers::check },
     Target { name: "tables", check: tables::check },
     Target { name: "texthash", check: texthash::check },
     Target { name: "tlsproxy", check: tlsproxy::check },

@@ -6,7 +6,8 @@
 use std::io;
 use std::path::Path;
 
-use gatepost::postfix::table::{Answer, FileSource, OpenOptions, TableId, Tables};
+use gatepost::postfix::message::Message;
+use gatepost::postfix::table::{Answer, FileSource, Index, OpenOptions, TableId, Tables};
 
 use super::regexp::is_harmless;
 use super::take::Take;
@@ -21,6 +22,11 @@ impl FileSource for OneFile<'_> {
         } else {
             Err(io::Error::from_raw_os_error(2))
         }
+    }
+
+    /// What is in the file is what is in the database.
+    fn snapshot(&self, index: &Index, _messages: &mut Vec<Message>) -> Result<Vec<u8>, String> {
+        self.read(Path::new(&index.name)).map_err(|error| error.to_string())
     }
 }
 
@@ -60,6 +66,14 @@ pub fn check(data: &[u8]) {
             let expected = answer(&fresh, id_of_fresh, key);
             assert!(random || answer(&tables, id, key) == expected, "{spec}");
         }
+        for index in tables.indexes().iter().filter(|index| index.name == "/f") {
+            let before = answer(&tables, id, key);
+            tables.reload_index(index, b"127.0.0.1\tx\n");
+            answer(&tables, id, key);
+            tables.reload_index(index, files.0);
+            let same = answer(&tables, id, key) == before;
+            assert!(random || same || !watched.is_empty(), "{spec}");
+        }
         for path in &watched {
             tables.reload(path, b"127.0.0.1 x\n127.0.0.1 y\nif\n");
             answer(&tables, id, key);
@@ -73,9 +87,10 @@ pub fn check(data: &[u8]) {
 
 fn answer(tables: &Tables, id: TableId, key: &[u8]) -> String {
     let mut warnings = Vec::new();
-    match tables.lookup(id, key, &mut warnings) {
+    match tables.alone().lookup(id, key, &mut warnings) {
         Answer::Found(value) => format!("found {value}"),
         Answer::NotFound => "not found".into(),
         Answer::Failed => "failed".into(),
+        Answer::Asked(question) => format!("asks {}", String::from_utf8_lossy(&question.key)),
     }
 }

@@ -45,7 +45,7 @@ fn ask(table: &TextHash, key: &str) -> Option<String> {
     match answer {
         Answer::Found(value) => Some(value.into_owned()),
         Answer::NotFound => None,
-        Answer::Failed => panic!("{key}: failed"),
+        Answer::Failed | Answer::Asked(_) => panic!("{key}: failed"),
     }
 }
 

@@ -12,12 +12,13 @@ use gatepost::screen::dnsbl::guard::Mode;
 use gatepost::screen::dnsbl::guard::saved::Saved;
 use gatepost::screen::dnsbl::lists::Lists;
 use gatepost::screen::dnsbl::site::parse_sites;
-use gatepost::screen::event::{Access, Cached, Filtered, Lookups};
+use gatepost::screen::event::{Access, Cached, Filtered, Lookup, Lookups, Spoken, Trust};
 use gatepost::screen::footer::{Filter, Footers};
 use gatepost::screen::logline::Message;
 use gatepost::screen::policy::{
     AddressFormat, DetailLog, DnsblRules, EngineRules, Limits, Policy, TlsLevel, Wording,
 };
+use gatepost::screen::session::SessionId;
 use gatepost::screen::smtp::discard::{Discarded, Vocabulary};
 use gatepost::screen::smtp::keyword::Keyword;
 use gatepost::screen::test_set::{Action, CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
@@ -198,11 +199,18 @@ pub struct Outside {
 }
 
 impl Lookups for Outside {
-    fn access(&mut self, client: IpAddr, messages: &mut Vec<Message>) -> Access {
+    fn access(
+        &mut self,
+        _: SessionId,
+        client: IpAddr,
+        messages: &mut Vec<Message>,
+    ) -> Lookup<Access> {
         messages.push(Message::warning("access list: something to say"));
         let known = self.access.iter().zip(0..).find(|(_, number)| address(*number) == client);
-        known.map_or(Access::Undecided, |(access, _)| *access)
+        Lookup::Known(known.map_or(Access::Undecided, |(access, _)| *access))
     }
+
+    fn stop_asking(&mut self, _: SessionId) {}
 
     fn cached(&mut self, client: IpAddr) -> Cached {
         if let Some(record) = self.stored.get(&client) {
@@ -212,40 +220,77 @@ impl Lookups for Outside {
         known.map_or(Cached::NotFound, |(cached, _)| cached.clone())
     }
 
-    fn interface_allowed(&mut self, server: IpAddr, _: &mut Vec<Message>) -> bool {
-        self.closed_end != Some(server)
+    fn interface_allowed(
+        &mut self,
+        _: SessionId,
+        server: IpAddr,
+        _: &mut Vec<Message>,
+    ) -> Lookup<bool> {
+        Lookup::Known(self.closed_end != Some(server))
     }
 
-    fn discarded_keywords(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Option<String> {
-        self.keywords.map(str::to_owned)
+    fn discarded_keywords(
+        &mut self,
+        _: SessionId,
+        _: IpAddr,
+        _: &mut Vec<Message>,
+    ) -> Lookup<Option<String>> {
+        Lookup::Known(self.keywords.map(str::to_owned))
     }
 
-    fn footer(&mut self, reply: &str, _: &mut Vec<Message>) -> Option<String> {
+    fn footer(
+        &mut self,
+        _: SessionId,
+        reply: &str,
+        _: &mut Vec<Message>,
+    ) -> Lookup<Option<String>> {
         assert!(reply.starts_with(['4', '5']), "no footer for {reply}");
-        self.footer.map(str::to_owned)
+        Lookup::Known(self.footer.map(str::to_owned))
     }
 
-    fn command_filter(&mut self, line: &[u8], messages: &mut Vec<Message>) -> Filtered {
-        match line {
-            b"help" => Filtered::Replaced("QUIT".into()),
-            b"nothing" => Filtered::Replaced("".into()),
-            b"trouble" => {
-                messages.push(Message::warning("filter: disk I/O error"));
-                Filtered::Failed
+    fn command_filter(
+        &mut self,
+        _: SessionId,
+        line: &[u8],
+        messages: &mut Vec<Message>,
+    ) -> Lookup<Filtered> {
+        Lookup::Known({
+            match line {
+                b"help" => Filtered::Replaced("QUIT".into()),
+                b"nothing" => Filtered::Replaced("".into()),
+                b"trouble" => {
+                    messages.push(Message::warning("filter: disk I/O error"));
+                    Filtered::Failed
+                }
+                [b'x' | b'y', rest @ ..] => {
+                    let rest = String::from_utf8_lossy(rest);
+                    Filtered::Replaced(format!("MAIL FROM:<{rest}>").into())
+                }
+                _ => Filtered::Unchanged,
             }
-            [b'x' | b'y', rest @ ..] => {
-                let rest = String::from_utf8_lossy(rest);
-                Filtered::Replaced(format!("MAIL FROM:<{rest}>").into())
-            }
-            _ => Filtered::Unchanged,
-        }
+        })
     }
 
-    fn forbidden(&mut self, word: &[u8], messages: &mut Vec<Message>) -> bool {
+    fn forbidden(
+        &mut self,
+        _: SessionId,
+        word: &[u8],
+        messages: &mut Vec<Message>,
+    ) -> Lookup<bool> {
         if word == b"trouble" {
             messages.push(Message::warning("list: disk I/O error"));
         }
-        word.first().is_some_and(|byte| !byte.is_ascii_alphabetic()) || word == b"GET"
+        Lookup::Known(
+            word.first().is_some_and(|byte| !byte.is_ascii_alphabetic()) || word == b"GET",
+        )
+    }
+
+    fn proxy_spoken(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Spoken {
+        Spoken::Yes
+    }
+
+    fn proxy_trusted(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Trust {
+        Trust::Anybody
     }
 
     fn local_time(&mut self, _: UnixTime) -> String {

@@ -303,9 +303,9 @@ impl World {
     fn feed(&mut self, input: Input<'_>) {
         let (about, size) = match input {
             // What was sent behind STARTTLS may be gone on with.
-            Input::Tls { session, .. } | Input::Deadline { session } => {
-                (About::Session(session), BEHIND_STARTTLS)
-            }
+            Input::Tls { session, .. }
+            | Input::Deadline { session }
+            | Input::Answered { session } => (About::Session(session), BEHIND_STARTTLS),
             Input::Connected { session, .. }
             | Input::Unidentified { session, .. }
             | Input::Closed { session }
@@ -386,6 +386,8 @@ impl World {
                 assert_eq!(Saved::decode(&text).as_ref(), Some(saved));
                 return;
             }
+            // Nobody comes through a proxy here.
+            Output::Consume(..) => panic!("{output:?}"),
             Output::Send(id, _)
             | Output::SendText { session: id, .. }
             | Output::Watch(id, _)

@@ -1,0 +1,318 @@
+//! Tables elsewhere: that answers come later changes nothing but when.
+//!
+//! The same client is served twice, once by tables that answer at once and once by tables that
+//! have to be asked. What is logged, stored and sent must be the same, each in its order.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use gatepost::screen::event::{
+    Access, Cached, Filtered, Input, Lookup, Lookups, Now, Output, Spoken, Trust, Watch,
+};
+use gatepost::screen::logline::{LogLine, Message};
+use gatepost::screen::policy::{Policy, TlsLevel};
+use gatepost::screen::screener::Screener;
+use gatepost::screen::session::SessionId;
+use gatepost::screen::test_set::{CacheRecord, Test, UnixTime};
+
+use crate::draw;
+use crate::footers;
+use crate::keywords;
+use crate::outside::{filtered, forbidden};
+use crate::rng::Rng;
+
+const ID: SessionId = SessionId { slot: 0, generation: 1 };
+
+/// What there is to know, and what of it is elsewhere.
+struct Tables {
+    access: Access,
+    allowed: bool,
+    record: CacheRecord,
+    /// What has to be asked for; `None`: nothing.
+    rng: Option<Rng>,
+    /// What has been answered.
+    known: HashSet<String>,
+    /// What has been asked and not been answered.
+    open: Vec<String>,
+    hurried: bool,
+    asked: u64,
+}
+
+impl Tables {
+    /// Answers at once, or later.
+    fn say<T>(&mut self, question: String, answer: T, none: T) -> Lookup<T> {
+        if self.known.contains(&question) {
+            self.hurried = false;
+            return Lookup::Known(answer);
+        }
+        if std::mem::take(&mut self.hurried) {
+            return Lookup::Known(none);
+        }
+        let Some(rng) = &mut self.rng else { return Lookup::Known(answer) };
+        if !self.open.contains(&question) {
+            if rng.chance(30) {
+                return Lookup::Known(answer);
+            }
+            self.asked += 1;
+            self.open.push(question);
+        }
+        Lookup::Asked
+    }
+}
+
+impl Lookups for Tables {
+    fn access(
+        &mut self,
+        _: SessionId,
+        client: IpAddr,
+        messages: &mut Vec<Message>,
+    ) -> Lookup<Access> {
+        let access = self.say(format!("access {client}"), self.access, Access::Undecided);
+        if access != Lookup::Asked {
+            messages.push(Message::warning("access list: something to say"));
+        }
+        access
+    }
+
+    fn stop_asking(&mut self, _: SessionId) {
+        self.hurried = true;
+    }
+
+    fn cached(&mut self, _: IpAddr) -> Cached {
+        Cached::Found(self.record)
+    }
+
+    fn interface_allowed(
+        &mut self,
+        _: SessionId,
+        server: IpAddr,
+        _: &mut Vec<Message>,
+    ) -> Lookup<bool> {
+        self.say(format!("interface {server}"), self.allowed, false)
+    }
+
+    fn discarded_keywords(
+        &mut self,
+        _: SessionId,
+        client: IpAddr,
+        _: &mut Vec<Message>,
+    ) -> Lookup<Option<String>> {
+        let words = keywords::of_client(client).map(str::to_owned);
+        self.say(format!("keywords {client}"), words, None)
+    }
+
+    fn footer(
+        &mut self,
+        _: SessionId,
+        reply: &str,
+        _: &mut Vec<Message>,
+    ) -> Lookup<Option<String>> {
+        let footer = footers::in_table(reply).map(str::to_owned);
+        self.say(format!("footer {reply}"), footer, None)
+    }
+
+    fn command_filter(
+        &mut self,
+        _: SessionId,
+        line: &[u8],
+        _: &mut Vec<Message>,
+    ) -> Lookup<Filtered> {
+        self.say(format!("filter {line:?}"), filtered(line), Filtered::Failed)
+    }
+
+    fn forbidden(&mut self, _: SessionId, word: &[u8], _: &mut Vec<Message>) -> Lookup<bool> {
+        self.say(format!("word {word:?}"), forbidden(word), false)
+    }
+
+    fn proxy_spoken(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Spoken {
+        Spoken::No
+    }
+
+    fn proxy_trusted(&mut self, _: IpAddr, _: &mut Vec<Message>) -> Trust {
+        Trust::Stranger
+    }
+
+    fn local_time(&mut self, time: UnixTime) -> String {
+        footers::told(time)
+    }
+}
+
+/// One visit, seen from outside.
+struct Visit {
+    screener: Screener,
+    tables: Tables,
+    base: Instant,
+    watch: Watch,
+    /// What was logged and stored.
+    said: Vec<Output>,
+    /// What was warned of.
+    warned: Vec<String>,
+    /// What the client and other programs saw.
+    done: Vec<Output>,
+    closed: bool,
+}
+
+impl Visit {
+    fn feed(&mut self, input: Input<'_>, seconds: u64) {
+        let now =
+            Now { mono: self.base + Duration::from_secs(seconds), wall: UnixTime(1_800_000_000) };
+        let mut out = Vec::new();
+        self.screener.handle(input, now, &mut self.tables, &mut out);
+        self.screener.check_invariants().unwrap();
+        for output in out {
+            assert!(!self.closed, "{output:?} after the end");
+            match output {
+                Output::Watch(_, watch) => self.watch = watch,
+                Output::SetDeadline(..) => {}
+                // Of a mistake in a footer one learns when the footer is known.
+                Output::Log(LogLine::Message(message)) => self.warned.push(message.text),
+                Output::Log(_) | Output::Store(..) => self.said.push(output),
+                Output::Close(_) => {
+                    self.closed = true;
+                    self.done.push(output);
+                }
+                output => self.done.push(output),
+            }
+        }
+    }
+
+    /// Lets what was asked be answered, in any order, with news of nothing in between.
+    fn settle(&mut self, rng: &mut Rng, seconds: u64) {
+        while !self.tables.open.is_empty() {
+            if rng.chance(20) {
+                self.feed(Input::Answered { session: ID }, seconds);
+                continue;
+            }
+            let nth = rng.count(0, self.tables.open.len() - 1);
+            let question = self.tables.open.swap_remove(nth);
+            self.tables.known.insert(question);
+            self.feed(Input::Answered { session: ID }, seconds);
+        }
+    }
+}
+
+/// Serves a client that says these pieces.
+fn visit(policy: &Policy, seed: u64, pieces: &[&[u8]], elsewhere: bool) -> Visit {
+    let (mut rng, mut order) = (Rng::new(seed), Rng::new(seed + 2));
+    let client = draw::address(rng.count(0, 60));
+    let mut visit = Visit {
+        screener: Screener::new(policy.clone()),
+        tables: Tables {
+            access: rng.pick(&[
+                Access::Undecided,
+                Access::Undecided,
+                Access::Reject,
+                Access::Permit,
+            ]),
+            allowed: rng.chance(80),
+            record: if rng.chance(30) {
+                draw::record(&mut rng, UnixTime(1_800_000_000))
+            } else {
+                CacheRecord::default()
+            },
+            rng: elsewhere.then(|| Rng::new(seed + 1)),
+            known: HashSet::new(),
+            open: Vec::new(),
+            hurried: false,
+            asked: 0,
+        },
+        base: Instant::now(),
+        watch: Watch::Nothing,
+        said: Vec::new(),
+        warned: Vec::new(),
+        done: Vec::new(),
+        closed: false,
+    };
+    let end = "192.0.2.25:25".parse().unwrap();
+    let client = std::net::SocketAddr::new(client, 4711);
+    visit.feed(Input::Connected { session: ID, client, server: end }, 0);
+    visit.settle(&mut order, 0);
+    if visit.watch == Watch::Peek && rng.chance(20) {
+        visit.feed(Input::Peeked { session: ID, data: b"x" }, 1);
+        visit.settle(&mut order, 1);
+    }
+    visit.feed(Input::Deadline { session: ID }, 9);
+    visit.settle(&mut order, 9);
+    for data in pieces.iter().filter(|piece| !piece.is_empty()) {
+        if visit.watch == Watch::Read && !visit.closed {
+            visit.feed(Input::Received { session: ID, data }, 10);
+        }
+        visit.settle(&mut order, 10);
+    }
+    visit.feed(Input::Closed { session: ID }, 11);
+    visit.settle(&mut order, 11);
+    visit.warned.sort();
+    visit
+}
+
+#[test]
+fn that_answers_come_later_changes_nothing_else() {
+    let mut rng = Rng::new(7);
+    let mut asked = 0;
+    for round in 0..3000 {
+        let mut policy = draw::policy(&mut rng);
+        policy.engine.tls_level = TlsLevel::None;
+        // What has no time to wait for answers is another matter.
+        policy.dnsbl.lists = Default::default();
+        policy.enabled = policy.enabled.without(Test::Dnsbl);
+        policy.footers.by_reply = true;
+        policy.enabled = policy.enabled.with(Test::BareNewline).with(Test::NonSmtpCommand);
+        let words: Vec<u8> = (0..4).flat_map(|_| draw::words(&mut rng)).collect();
+        let (size, seed) = (rng.count(1, 60), rng.next());
+        let pieces: Vec<&[u8]> = words.chunks(size).collect();
+        let at_once = visit(&policy, seed, &pieces, false);
+        let later = visit(&policy, seed, &pieces, true);
+        assert_eq!(later.said, at_once.said, "round {round}: the log");
+        assert_eq!(later.warned, at_once.warned, "round {round}: the warnings");
+        assert_eq!(later.done, at_once.done, "round {round}: the wire");
+        asked += later.tables.asked;
+    }
+    assert!(asked > 6000, "only {asked} questions");
+}
+
+/// At the end of the process nobody waits for an answer: every client gets its last word.
+#[test]
+fn nobody_waits_at_the_end() {
+    let mut rng = Rng::new(8);
+    for round in 0..2000 {
+        let mut policy = draw::policy(&mut rng);
+        policy.engine.tls_level = TlsLevel::None;
+        policy.dnsbl.lists = Default::default();
+        policy.enabled = policy.enabled.without(Test::Dnsbl);
+        policy.footers.by_reply = true;
+        let words: Vec<u8> = (0..3).flat_map(|_| draw::words(&mut rng)).collect();
+        let mut visit = Visit {
+            screener: Screener::new(policy.clone()),
+            tables: Tables {
+                access: Access::Undecided,
+                allowed: true,
+                record: CacheRecord::default(),
+                rng: Some(Rng::new(round)),
+                known: HashSet::new(),
+                open: Vec::new(),
+                hurried: false,
+                asked: 0,
+            },
+            base: Instant::now(),
+            watch: Watch::Nothing,
+            said: Vec::new(),
+            warned: Vec::new(),
+            done: Vec::new(),
+            closed: false,
+        };
+        let (client, server) =
+            ("192.0.2.1:4711".parse().unwrap(), "192.0.2.25:25".parse().unwrap());
+        visit.feed(Input::Connected { session: ID, client, server }, 0);
+        if rng.chance(80) {
+            visit.settle(&mut rng, 0);
+            visit.feed(Input::Deadline { session: ID }, 9);
+            if visit.watch == Watch::Read {
+                visit.feed(Input::Received { session: ID, data: &words }, 10);
+            }
+        }
+        visit.feed(Input::Terminate, 11);
+        let handed_off = visit.done.iter().any(|output| matches!(output, Output::HandOff { .. }));
+        assert!(visit.closed || handed_off, "round {round}: {:?}", visit.done);
+    }
+}
