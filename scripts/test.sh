@@ -147,7 +147,7 @@ things=("${BUILD_THINGS[@]}" postconf=postfix)
 for part; do
     case $part in
         lint) ;;
-        unit) things+=("${TABLE_TYPES[@]}") ;;
+        unit) things+=("${TABLE_TYPES[@]}" ip=iproute2 unshare=util-linux) ;;
         man) things+=(mandoc=mandoc) ;;
         conformance | selftest)
             things+=(python3=python3 ip=iproute2 unshare=util-linux mount=mount openssl=openssl

@@ -1,10 +1,12 @@
-//! Signals, limits and the ways to end; programs that are run beside.
+//! Signals, limits, the ways to end, and what the kernel has; programs that are run beside.
 
 pub mod task;
 
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::wait::WaitStatus;
 
 use crate::sys;
@@ -48,6 +50,18 @@ pub fn end_as(status: WaitStatus) -> ! {
     }
 }
 
+/// Whether the kernel has sockets of a family: what it says if it has none.
+///
+/// # Errors
+/// If that cannot be told.
+pub fn has_family(family: AddressFamily) -> nix::Result<Result<(), Errno>> {
+    match socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None) {
+        Ok(_) => Ok(Ok(())),
+        Err(errno @ (Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT)) => Ok(Err(errno)),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// Raises the limit of open descriptors to what is needed, beyond the hard limit if we may.
 /// Returns the limit in force.
 pub fn raise_descriptor_limit(needed: u64) -> nix::Result<u64> {
@@ -61,4 +75,16 @@ pub fn raise_descriptor_limit(needed: u64) -> nix::Result<u64> {
     let wanted = needed.min(hard);
     setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
     Ok(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families() {
+        assert_eq!(has_family(AddressFamily::Inet), Ok(Ok(())));
+        // The one that is nobody's.
+        assert_eq!(has_family(AddressFamily::Unspec), Ok(Err(Errno::EAFNOSUPPORT)));
+    }
 }

@@ -5,12 +5,11 @@ use std::path::Path;
 
 use super::Fatal;
 use super::reader::Reader;
-use super::settings::Protocols;
 use crate::postfix::mynetworks::Style;
 use crate::screen::dnsbl::site::{self, Site, SiteError};
 use crate::screen::expand::CompatibilityLevel;
 use crate::screen::hostname;
-use crate::screen::policy::{AddressFormat, TlsLevel};
+use crate::screen::policy::{AddressFormat, Protocols, TlsLevel};
 use crate::screen::test_set::{Action, PerTest};
 
 /// The facilities that Postfix knows on Linux.

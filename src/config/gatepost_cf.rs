@@ -10,8 +10,9 @@ use crate::screen::dnsbl::guard;
 use crate::screen::policy::DetailLog;
 
 /// The names that exist.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "workers",
+    "client_connection_prefix_ipv6",
     "cache_file",
     "cache_max_entries",
     "dnsbl_detail_log",
@@ -30,6 +31,9 @@ const MAX_DISTANCE: usize = 3;
 pub struct OwnSettings {
     /// gatepost.cf: `workers`, how many processes screen clients, 1..=64.
     pub workers: usize,
+    /// gatepost.cf: `client_connection_prefix_ipv6`, how many bits of an IPv6 address make a
+    /// client for `postscreen_client_connection_count_limit`, 1..=128.
+    pub client_connection_prefix_ipv6: usize,
     /// gatepost.cf: `cache_file`, the absolute path of the verdict cache; `None`: beside
     /// the place that `postscreen_cache_map` names.
     pub cache_file: Option<PathBuf>,
@@ -78,6 +82,7 @@ impl Default for OwnSettings {
     fn default() -> OwnSettings {
         OwnSettings {
             workers: 1,
+            client_connection_prefix_ipv6: 128,
             cache_file: None,
             cache_max_entries: 2_000_000,
             dnsbl_nameservers: String::new(),
@@ -161,6 +166,9 @@ impl OwnSettings {
                 Ok(())
             }
             "workers" => set_number(&mut self.workers, name, value, 1, 64),
+            "client_connection_prefix_ipv6" => {
+                set_number(&mut self.client_connection_prefix_ipv6, name, value, 1, 128)
+            }
             "cache_max_entries" => {
                 set_number(&mut self.cache_max_entries, name, value, 1000, usize::MAX)
             }

@@ -12,6 +12,7 @@ pub fn share(limits: Limits, worker: usize, workers: usize) -> Limits {
     };
     Limits {
         per_client: limits.per_client.map(part),
+        prefix_ipv6: limits.prefix_ipv6,
         post_queue: part(limits.post_queue),
         pre_queue: part(limits.pre_queue),
     }
@@ -21,7 +22,8 @@ pub fn share(limits: Limits, worker: usize, workers: usize) -> Limits {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { per_client: Some(50), post_queue: 100, pre_queue: 101 };
+    const LIMITS: Limits =
+        Limits { per_client: Some(50), prefix_ipv6: 64, post_queue: 100, pre_queue: 101 };
 
     #[test]
     fn shares_add_up() {
@@ -37,8 +39,8 @@ mod tests {
 
     #[test]
     fn at_least_one_each() {
-        let few = Limits { per_client: Some(2), post_queue: 5, pre_queue: 10 };
-        let one = Limits { per_client: Some(1), post_queue: 1, pre_queue: 1 };
+        let few = Limits { per_client: Some(2), post_queue: 5, pre_queue: 10, ..LIMITS };
+        let one = Limits { per_client: Some(1), post_queue: 1, pre_queue: 1, ..LIMITS };
         assert_eq!(share(few, 63, 64), one);
         assert_eq!(share(Limits { per_client: None, ..few }, 0, 2).per_client, None);
     }

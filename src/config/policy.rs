@@ -2,7 +2,7 @@
 
 use super::checks::Actions;
 use super::reader::Reader;
-use super::settings::{Engine, Protocols, Settings};
+use super::settings::{Engine, Settings};
 use crate::postfix::lists::split_list;
 use crate::postfix::proxy_lists::{ListText, NETWORKS};
 use crate::screen::dnsbl::lists::Lists;
@@ -11,7 +11,6 @@ use crate::screen::footer::{Filter, Footers};
 use crate::screen::policy::{
     DnsblRules, EngineRules, Limits, Policy, TlsLevel, UpstreamProxy, Wording,
 };
-use crate::screen::proxy_protocol::Families;
 use crate::screen::smtp::discard::{Discarded, Vocabulary};
 use crate::screen::smtp::keyword::Keyword;
 use crate::screen::test_set::{PerTest, Test, TestSet};
@@ -62,7 +61,9 @@ pub fn policy(reader: &mut Reader<'_>, actions: Actions, settings: &Settings) ->
         command_time_limit: reader.stressed_time("postscreen_command_time_limit"),
         line_length_limit: reader.count("line_length_limit"),
         engine: engine(settings),
+        protocols: settings.access.inet_protocols,
         limits: Limits {
+            prefix_ipv6: u8::try_from(settings.own.client_connection_prefix_ipv6).unwrap_or(128),
             per_client: Some(reader.count("postscreen_client_connection_count_limit"))
                 .filter(|limit| *limit > 0),
             post_queue: reader.count("postscreen_post_queue_limit"),
@@ -110,14 +111,12 @@ fn engine(settings: &Settings) -> EngineRules {
 }
 
 fn upstream_proxy(reader: &mut Reader<'_>, settings: &Settings) -> UpstreamProxy {
-    let Protocols { ipv4, ipv6 } = settings.access.inet_protocols;
     let own = &settings.own;
     if !own.upstream_proxy_log_checks && own.proxy_lists.networks == ListText::Unset {
         reader.warn(format!("upstream_proxy_log_checks = no has no effect without {NETWORKS}"));
     }
     UpstreamProxy {
         timeout: reader.time("postscreen_upstream_proxy_timeout"),
-        families: Families { ipv4, ipv6 },
         log_checks: own.upstream_proxy_log_checks,
     }
 }

@@ -9,7 +9,7 @@ use crate::postfix::mynetworks::Style;
 use crate::postfix::params::PostfixVersion;
 use crate::screen::dnsbl::site::Site;
 use crate::screen::expand::CompatibilityLevel;
-use crate::screen::policy::{AddressFormat, TlsLevel};
+use crate::screen::policy::{AddressFormat, Protocols, TlsLevel};
 
 /// Everything that main.cf and gatepost.cf say outside the screening policy.
 #[derive(Clone, PartialEq, Debug)]
@@ -120,15 +120,6 @@ pub struct Access {
     /// main.cf: `non_bdb_migration_level` is not `disable`: a hash or btree table may be of
     /// another type.
     pub non_bdb_migration: bool,
-}
-
-/// main.cf: `inet_protocols`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Protocols {
-    /// IPv4 is used.
-    pub ipv4: bool,
-    /// IPv6 is used, if the system has it.
-    pub ipv6: bool,
 }
 
 /// The verdict cache.

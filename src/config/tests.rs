@@ -1,12 +1,11 @@
 use std::time::Duration;
 
-use super::settings::Protocols;
 use super::*;
 use crate::postfix::mynetworks::Style;
 use crate::postfix::params::PostfixVersion;
 use crate::screen::expand::CompatibilityLevel;
 use crate::screen::footer::Filter;
-use crate::screen::policy::{AddressFormat, Limits, Stressed, TlsLevel, Wording};
+use crate::screen::policy::{AddressFormat, Limits, Protocols, Stressed, TlsLevel, Wording};
 use crate::screen::smtp::discard::{Discarded, Vocabulary};
 use crate::screen::smtp::keyword::Keyword;
 use crate::screen::test_set::{Action, Test, TestSet};
@@ -55,7 +54,10 @@ fn an_empty_main_cf() {
     assert_eq!(messages, []);
     assert_eq!(policy.enabled, TestSet::EMPTY.with(Test::Pregreet));
     assert_eq!(policy.greet_banner.as_deref(), Some("mx.example.test ESMTP Postfix"));
-    assert_eq!(policy.limits, Limits { per_client: Some(50), post_queue: 100, pre_queue: 100 });
+    assert_eq!(
+        policy.limits,
+        Limits { per_client: Some(50), prefix_ipv6: 128, post_queue: 100, pre_queue: 100 }
+    );
     assert_eq!(policy.actions.non_smtp_command, Action::Drop);
     assert_eq!(policy.ttl.pregreet, Duration::from_secs(86_400));
     let wait = Stressed { normal: Duration::from_secs(6), stress: Duration::from_secs(2) };
@@ -383,6 +385,23 @@ fn gatepost_cf() {
              \"workers\"?",
         ]
     );
+    let networks = |value: &str| {
+        let text = format!("client_connection_prefix_ipv6 = {value}");
+        let loaded = run("", Some(&text), "3.7.11").unwrap();
+        (loaded.policy.limits.prefix_ipv6, texts(&loaded.messages))
+    };
+    assert_eq!(networks("64"), (64, vec![]));
+    assert_eq!(networks("1"), (1, vec![]));
+    assert_eq!(networks("128"), (128, vec![]));
+    for bad in ["0", "129", "/64", ""] {
+        let (prefix, messages) = networks(bad);
+        assert_eq!(prefix, 128);
+        let expected = format!(
+            "warning: CONF/gatepost.cf, line 1: client_connection_prefix_ipv6 = {bad}: need a \
+             number from 1 to 128; using 128"
+        );
+        assert_eq!(messages, [expected]);
+    }
     let bad = run("", Some("workers = 65\ncache_file = x\nworkers = $("), "3.7.11").unwrap();
     assert_eq!(bad.settings.own, OwnSettings::default());
     assert_eq!(bad.messages.len(), 3);

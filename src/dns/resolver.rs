@@ -424,6 +424,8 @@ impl Resolver {
                 self.wait_for_room(id, now);
             }
             Err(SendError::Unreachable) => {
+                // It has left the queue, and joins it again for the next server.
+                lookup.stage = Stage::Resting(now);
                 if let Some(old) = again {
                     self.transport.close_question(old, now);
                 }

@@ -10,8 +10,8 @@ use super::message::Message;
 use super::mynetworks::Mynetworks;
 use super::table::{
     Answer, FileSource, OpenOptions, RemoteQuestion, TableError, TableId, TableView, Tables,
-    address_text,
 };
+use crate::screen::address::address_text;
 use crate::screen::event::Access;
 
 /// An access list with its tables open.

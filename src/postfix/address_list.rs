@@ -7,7 +7,8 @@ use std::net::IpAddr;
 
 use super::match_list::{ListError, MatchList, Membership, Pattern};
 use super::message::Message;
-use super::table::{FileSource, Network, OpenOptions, TableView, Tables, address_text};
+use super::table::{FileSource, Network, OpenOptions, TableView, Tables};
+use crate::screen::address::address_text;
 
 /// A list of address patterns, tables, and files with more of both.
 pub type AddressList = MatchList<AddressPattern>;

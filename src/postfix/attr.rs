@@ -8,6 +8,8 @@ use std::net::IpAddr;
 
 use thiserror::Error;
 
+use crate::screen::address::address_text;
+
 /// A string that cannot travel in an attribute list, because NUL is the separator there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("attribute {0} contains a NUL byte")]
@@ -53,7 +55,7 @@ impl AttrWriter {
 
     /// Adds a network address in its text form.
     pub fn address(&mut self, name: &'static str, value: IpAddr) -> &mut AttrWriter {
-        self.pair(name, value.to_string().as_bytes())
+        self.pair(name, address_text(value).as_bytes())
     }
 
     /// Ends a list. Another list may follow, for protocols that want two in one write.

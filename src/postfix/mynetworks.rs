@@ -13,7 +13,8 @@ use super::address_list::AddressList;
 use super::lists::split_list;
 use super::match_list::{ListError, Membership};
 use super::message::Message;
-use super::table::{FileSource, Network, TableView, Tables, address_text};
+use super::table::{FileSource, Network, TableView, Tables};
+use crate::screen::address::address_text;
 
 /// The list behind `permit_mynetworks`.
 #[derive(Clone, Debug)]
@@ -115,6 +116,9 @@ pub enum NetworkSettingsError {
     /// A name in `inet_interfaces` has no address of an enabled family.
     #[error("config variable inet_interfaces: host not found: {0}")]
     UnknownHost(String),
+    /// There is no address of an enabled family.
+    #[error("could not find any active network interfaces")]
+    NoInterfaces,
     /// An address in `inet_interfaces` is not ours.
     #[error("parameter inet_interfaces: no local interface found for {0}")]
     NotLocal(String),
@@ -218,10 +222,16 @@ fn in_use(
         IpAddr::V6(_) => settings.ipv6,
     };
     let own = interfaces.iter().copied().filter(|own| enabled(&own.address));
+    let any = || match own.clone().next() {
+        Some(_) => Ok(()),
+        None => Err(NetworkSettingsError::NoInterfaces),
+    };
     let words: Vec<&str> = split_list(settings.inet_interfaces).collect();
     match words.as_slice() {
-        ["all"] => return Ok(own.collect()),
-        ["loopback-only"] => return Ok(own.filter(|own| own.address.is_loopback()).collect()),
+        ["all"] => return any().map(|()| own.collect()),
+        ["loopback-only"] => {
+            return any().map(|()| own.filter(|own| own.address.is_loopback()).collect());
+        }
         _ => {}
     }
     let mut wanted: Vec<IpAddr> = Vec::new();
@@ -237,6 +247,7 @@ fn in_use(
         }
         wanted.extend(addresses);
     }
+    any()?;
     if let Some(foreign) =
         wanted.iter().find(|wanted| !own.clone().any(|own| own.address == **wanted))
     {
@@ -344,6 +355,23 @@ mod tests {
         assert_eq!(
             value(Style::Host, "::1", false),
             "fatal: config variable inet_interfaces: host not found: ::1"
+        );
+    }
+
+    #[test]
+    fn without_addresses_there_are_no_networks() {
+        let only_four: Vec<_> = machine().into_iter().filter(|own| own.address.is_ipv4()).collect();
+        let value = |inet_interfaces| {
+            let settings =
+                NetworkSettings { style: Style::Subnet, inet_interfaces, ipv4: false, ipv6: true };
+            computed(&settings, &only_four, &|_| Vec::new()).unwrap_err().to_string()
+        };
+        for text in ["all", "loopback-only", "::1", ""] {
+            assert_eq!(value(text), "could not find any active network interfaces");
+        }
+        assert_eq!(
+            value("127.0.0.1"),
+            "config variable inet_interfaces: host not found: 127.0.0.1"
         );
     }
 

@@ -30,13 +30,13 @@ pub enum PassError {
 }
 
 /// What to send along with the client's descriptor: the one byte that carries it, then the
-/// attribute list. IPv4-mapped addresses become plain IPv4, because smtpd would log them as
-/// they are and match no table with them.
+/// attribute list. Where IPv4 is served, IPv4-mapped addresses have become plain IPv4 before;
+/// where it is not, smtpd dies of a plain one and takes a mapped one as it is.
 pub fn encode(client: SocketAddr, server: SocketAddr) -> Vec<u8> {
     let mut list = AttrWriter::new();
-    list.address("client_address", client.ip().to_canonical())
+    list.address("client_address", client.ip())
         .long("client_port", u64::from(client.port()))
-        .address("server_address", server.ip().to_canonical())
+        .address("server_address", server.ip())
         .long("server_port", u64::from(server.port()))
         .end();
     let list = list.into_bytes();
@@ -131,13 +131,19 @@ mod tests {
     }
 
     #[test]
-    fn payload_has_plain_addresses() {
-        let payload = encode(address("[::ffff:192.0.2.65]:1"), address("[2001:db8::19]:25"));
-        assert_eq!(
-            payload,
-            b"\0client_address\x00192.0.2.65\0client_port\x001\0\
-              server_address\x002001:db8::19\0server_port\x0025\0\0"
-        );
+    fn payload_has_addresses_as_they_are() {
+        for (client, expected) in [
+            ("[::ffff:192.0.2.65]:1", "::ffff:192.0.2.65"),
+            ("[::192.0.2.65]:1", "::192.0.2.65"),
+            ("[fe80::5%1]:1", "fe80::5"),
+        ] {
+            let payload = encode(address(client), address("[2001:db8::19]:25"));
+            let expected = format!(
+                "\0client_address\0{expected}\0client_port\x001\0\
+                 server_address\x002001:db8::19\0server_port\x0025\0\0"
+            );
+            assert_eq!(payload, expected.as_bytes());
+        }
     }
 
     #[test]

@@ -15,8 +15,9 @@ use super::mynetworks::Mynetworks;
 use super::proxy_lists::{ProxyListSettings, ProxyLists};
 use super::table::{
     Answer, FileSource, Index, JailedFiles, Known, OpenOptions, RemoteQuestion, RemoteTable,
-    TableId, TableView, Tables, address_text,
+    TableId, TableView, Tables,
 };
+use crate::screen::address::address_text;
 use crate::screen::event::{Access, Filtered, Spoken, Trust};
 
 /// The names that messages use.

@@ -24,7 +24,7 @@ pub(super) fn connected(
     server: SocketAddr,
 ) {
     turn.log(LogLine::Connect { client, server });
-    let of_client = screener.clients.enter(client.ip(), id);
+    screener.clients.enter(client.ip(), id);
     let session = Session {
         client,
         server,
@@ -43,7 +43,12 @@ pub(super) fn connected(
     }
     screener.stress = stress;
 
-    let limits = &screener.policy.limits;
+    if !verdict::is_served(screener.policy.protocols, client.ip(), server.ip()) {
+        warn_unserved(screener, turn, client);
+        turn.log(LogLine::ServerPortsBusy(client));
+        return turn_away(screener, turn, id, session, Reply::ServerPortsBusy);
+    }
+    let (limits, of_client) = (&screener.policy.limits, screener.clients.crowd(client.ip()));
     match verdict::admission(limits, of_client, screener.handing_off.len()) {
         Admission::Admitted => {}
         Admission::TooManyConnections => {
@@ -190,6 +195,15 @@ fn ask_access_list(
     Lookup::Known(access)
 }
 
+/// Says, but not for every client, that this one comes by a protocol that is switched off.
+fn warn_unserved(screener: &mut Screener, turn: &mut Turn<'_>, client: SocketAddr) {
+    let now = turn.now.mono;
+    if verdict::may_warn_again(screener.unserved_warned, now) {
+        screener.unserved_warned = Some(now);
+        turn.log(LogLine::NotServed(client));
+    }
+}
+
 /// Says once that the old words are there only because of `compatibility_level`.
 fn notice_old_words(screener: &mut Screener, turn: &mut Turn<'_>, client: SocketAddr) {
     let by_default =
@@ -247,3 +261,6 @@ fn select_tests(screener: &mut Screener, turn: &mut Turn<'_>, session: &mut Sess
     session.was_new = verdict::is_new(&record);
     if session.due().is_empty() { standing } else { Standing::Other }
 }
+
+#[cfg(test)]
+mod tests;

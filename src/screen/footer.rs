@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
+use super::address::address_text;
 use super::event::{Lookup, Lookups, Now};
 use super::expand::{Mode, expand};
 use super::logline::Message;
@@ -138,7 +139,7 @@ fn expanded(
 impl Facts<'_> {
     fn value(&self, name: &str) -> Option<Cow<'_, str>> {
         Some(match name {
-            "client_address" => self.client.ip().to_string().into(),
+            "client_address" => address_text(self.client.ip()).into(),
             "client_port" => self.client.port().to_string().into(),
             "localtime" => self.local_time.into(),
             "server_name" => self.server_name.into(),

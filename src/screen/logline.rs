@@ -11,6 +11,7 @@ mod proxy;
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::address::AddressText;
 use super::dnsbl::guard::notice::Notice;
 use super::policy::Wording;
 use super::smtp::command::LastCommand;
@@ -156,6 +157,9 @@ pub enum LogLine {
     NoValidRcpt(SocketAddr, LastCommand),
     /// The client has too many sessions.
     TooManyConnections(SocketAddr),
+    /// The client comes by a protocol that main.cf's `inet_protocols` does not have. Not named
+    /// here: it has a line of its own.
+    NotServed(SocketAddr),
     /// Too many hand-offs are in progress.
     ServerPortsBusy(SocketAddr),
     /// Too many clients are being screened.
@@ -274,6 +278,7 @@ impl LogLine {
             | LogLine::RejectRcpt { client, .. }
             | LogLine::NoValidRcpt(client, _)
             | LogLine::TooManyConnections(client)
+            | LogLine::NotServed(client)
             | LogLine::ServerPortsBusy(client)
             | LogLine::ScreeningPortsBusy(client)
             | LogLine::Disconnect(client) => Some(*client),
@@ -320,6 +325,7 @@ impl LogLine {
             | LogLine::HandOffTimeout { .. }
             | LogLine::FilterFailed { .. }
             | LogLine::TlsTrouble { .. }
+            | LogLine::NotServed(_)
             | LogLine::Proxy(_)
             | LogLine::TlsNotice { notice: TlsNotice::Suspended, .. } => Level::Warning,
             LogLine::Dnsbl(notice) => notice.level(),
@@ -427,7 +433,7 @@ impl fmt::Display for LogLine {
             LogLine::Discarding(client, keywords, vocabulary) => write!(
                 f,
                 "[{}]{}: discarding EHLO keywords: {}",
-                client.ip(),
+                AddressText(client.ip()),
                 client.port(),
                 keywords.listed(*vocabulary)
             ),
@@ -454,6 +460,15 @@ impl fmt::Display for LogLine {
             }
             LogLine::TooManyConnections(client) => {
                 write!(f, "NOQUEUE: reject: CONNECT from {}: too many connections", End(client))
+            }
+            LogLine::NotServed(client) => {
+                let protocol = if client.is_ipv4() { "ipv4" } else { "ipv6" };
+                write!(
+                    f,
+                    "inet_protocols is without {protocol}, but there are clients that use it: \
+                     they are turned away, because smtpd(8) would die of them (to change \
+                     inet_protocols, stop and start Postfix)"
+                )
             }
             LogLine::ServerPortsBusy(client) => {
                 write!(f, "NOQUEUE: reject: CONNECT from {}: all server ports busy", End(client))

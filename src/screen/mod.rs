@@ -5,6 +5,7 @@
 //! them: `proxy`, `connect`, `early`, `dialogue`, `starttls`, `conclude`. Each asks `verdict`
 //! what follows.
 
+pub mod address;
 mod blocklist;
 pub mod client;
 mod conclude;

@@ -7,7 +7,6 @@ use super::dnsbl::guard;
 use super::dnsbl::lists::Lists;
 use super::dnsbl::score::TtlLimits;
 use super::footer::Footers;
-use super::proxy_protocol::Families;
 use super::smtp::discard::{Discarded, Vocabulary};
 use super::smtp::keyword::Keyword;
 use super::test_set::{Action, PerTest, TestSet};
@@ -41,6 +40,8 @@ pub struct Policy {
     pub line_length_limit: usize,
     /// The rules of the built-in SMTP engine.
     pub engine: EngineRules,
+    /// Which clients smtpd(8) takes.
+    pub protocols: Protocols,
     /// The connection limits of this process.
     pub limits: Limits,
     /// main.cf: `soft_bounce`.
@@ -64,8 +65,6 @@ pub struct Policy {
 pub struct UpstreamProxy {
     /// main.cf: `postscreen_upstream_proxy_timeout`, for the whole header.
     pub timeout: Duration,
-    /// main.cf: `inet_protocols`: whom a header may speak for.
-    pub families: Families,
     /// gatepost.cf: `upstream_proxy_log_checks`: whether the log tells of the health checks of
     /// trusted proxies.
     pub log_checks: bool,
@@ -167,11 +166,23 @@ pub struct Stressed<T> {
     pub stress: T,
 }
 
+/// main.cf: `inet_protocols`, without what the system lacks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Protocols {
+    /// IPv4 is used.
+    pub ipv4: bool,
+    /// IPv6 is used.
+    pub ipv6: bool,
+}
+
 /// How many clients may be served at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// main.cf: `postscreen_client_connection_count_limit`; `None` when 0 or less.
     pub per_client: Option<usize>,
+    /// gatepost.cf: `client_connection_prefix_ipv6`: IPv6 addresses that agree in so many bits
+    /// are one client for that limit, 1..=128.
+    pub prefix_ipv6: u8,
     /// main.cf: `postscreen_post_queue_limit`, hand-offs in progress.
     pub post_queue: usize,
     /// main.cf: `postscreen_pre_queue_limit`, sessions being screened.

@@ -78,7 +78,7 @@ pub(super) fn peeked(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId
     let Some(approaching) = screener.approaching.get_mut(id) else { return };
     approaching.has_begun = true;
     let Approaching { peer, server, listed, .. } = *approaching;
-    let (length, proxied) = match proxy_protocol::parse(data, rules.families) {
+    let (length, proxied) = match proxy_protocol::parse(data, screener.policy.protocols) {
         Parsed::Incomplete => return,
         Parsed::Wrong(wrong) => return refuse(screener, turn, id, wrong, data),
         Parsed::Header { length, origin } => match origin {

@@ -5,6 +5,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::policy::Protocols;
+
 /// How much may be looked at for a header, and so the longest one, bytes. Postfix's figure.
 pub const HEADER_LIMIT: usize = 536;
 
@@ -20,15 +22,6 @@ const V2_FIXED: usize = 16;
 
 /// The longest text that Postfix takes for an address, bytes.
 const LONGEST_ADDRESS: usize = 45;
-
-/// The address families that are in use (main.cf: `inet_protocols`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Families {
-    /// IPv4 is.
-    pub ipv4: bool,
-    /// IPv6 is.
-    pub ipv6: bool,
-}
 
 /// What the first bytes of a connection are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -121,14 +114,14 @@ impl Wrong {
 
 /// Takes what has arrived for a header. What is beyond the first [`HEADER_LIMIT`] bytes makes
 /// no difference.
-pub fn parse(data: &[u8], families: Families) -> Parsed {
+pub fn parse(data: &[u8], protocols: Protocols) -> Parsed {
     let data = data.get(..HEADER_LIMIT).unwrap_or(data);
     let parsed = if V1.starts_with(data) || V2.starts_with(data) {
         Ok(None)
     } else if data.starts_with(V1) {
-        version_1(data, families)
+        version_1(data, protocols)
     } else {
-        version_2(data, families)
+        version_2(data, protocols)
     };
     match parsed {
         Ok(None) => Parsed::Incomplete,
@@ -140,7 +133,7 @@ pub fn parse(data: &[u8], families: Families) -> Parsed {
 /// How long a header is and what it says; `None` while there is too little of it.
 type Found = Result<Option<(usize, Origin)>, Wrong>;
 
-fn version_1(data: &[u8], families: Families) -> Found {
+fn version_1(data: &[u8], protocols: Protocols) -> Found {
     // Postfix does not see beyond a zero byte.
     let Some(end) = data.iter().position(|byte| matches!(byte, b'\n' | 0)) else {
         return if data.len() < HEADER_LIMIT { Ok(None) } else { Err(Wrong::Terminator) };
@@ -157,9 +150,9 @@ fn version_1(data: &[u8], families: Families) -> Found {
         .map(|word| std::str::from_utf8(word).unwrap_or_default());
     let mut next = || words.next().unwrap_or_default();
     let protocol = next();
-    let address = if protocol.eq_ignore_ascii_case("TCP6") && families.ipv6 {
+    let address = if protocol.eq_ignore_ascii_case("TCP6") && protocols.ipv6 {
         ipv6_address
-    } else if protocol.eq_ignore_ascii_case("TCP4") && families.ipv4 {
+    } else if protocol.eq_ignore_ascii_case("TCP4") && protocols.ipv4 {
         ipv4_address
     } else if protocol == "UNKNOWN" {
         return Ok(Some((end + 1, Origin::Unknown)));
@@ -170,11 +163,11 @@ fn version_1(data: &[u8], families: Families) -> Found {
     let server = address(next()).ok_or(Wrong::ServerAddress)?;
     let client_port = port(next()).ok_or(Wrong::ClientPort)?;
     let server_port = port(next()).ok_or(Wrong::ServerPort)?;
-    let origin = proxied((client, client_port), (server, server_port), families);
+    let origin = proxied((client, client_port), (server, server_port), protocols);
     Ok(Some((end + 1, origin)))
 }
 
-fn version_2(data: &[u8], families: Families) -> Found {
+fn version_2(data: &[u8], protocols: Protocols) -> Found {
     let Some((fixed, rest)) = data.split_first_chunk::<V2_FIXED>() else {
         return if data.starts_with(V2) { Ok(None) } else { Err(Wrong::Short) };
     };
@@ -193,10 +186,10 @@ fn version_2(data: &[u8], families: Families) -> Found {
     let Some(body) = rest.get(..following) else { return Ok(None) };
     let origin = match (version_and_command & 0x0f, protocol) {
         (0, _) => Origin::Local,
-        (1, 0x11) if !families.ipv4 => return Err(Wrong::NoIpv4),
-        (1, 0x11) => ends::<4>(body, families)?,
-        (1, 0x21) if !families.ipv6 => return Err(Wrong::NoIpv6),
-        (1, 0x21) => ends::<16>(body, families)?,
+        (1, 0x11) if !protocols.ipv4 => return Err(Wrong::NoIpv4),
+        (1, 0x11) => ends::<4>(body, protocols)?,
+        (1, 0x21) if !protocols.ipv6 => return Err(Wrong::NoIpv6),
+        (1, 0x21) => ends::<16>(body, protocols)?,
         (1, _) => return Err(Wrong::Protocol),
         _ => return Err(Wrong::Command),
     };
@@ -204,7 +197,7 @@ fn version_2(data: &[u8], families: Families) -> Found {
 }
 
 /// Two addresses of N bytes, and two ports. What follows them is of no interest.
-fn ends<const N: usize>(body: &[u8], families: Families) -> Result<Origin, Wrong>
+fn ends<const N: usize>(body: &[u8], protocols: Protocols) -> Result<Origin, Wrong>
 where
     IpAddr: From<[u8; N]>,
 {
@@ -215,15 +208,15 @@ where
         let (server_port, _) = rest.split_first_chunk::<2>()?;
         let client = (IpAddr::from(*client), u16::from_be_bytes(*client_port));
         let server = (IpAddr::from(*server), u16::from_be_bytes(*server_port));
-        Some(proxied(client, server, families))
+        Some(proxied(client, server, protocols))
     };
     split().ok_or(Wrong::ShortAddress)
 }
 
 /// An IPv4 client on an IPv6 socket is an IPv4 client, unless IPv4 is off.
-fn proxied(client: (IpAddr, u16), server: (IpAddr, u16), families: Families) -> Origin {
+fn proxied(client: (IpAddr, u16), server: (IpAddr, u16), protocols: Protocols) -> Origin {
     let plain = |(address, port): (IpAddr, u16)| {
-        let address = if families.ipv4 { address.to_canonical() } else { address };
+        let address = if protocols.ipv4 { address.to_canonical() } else { address };
         SocketAddr::new(address, port)
     };
     Origin::Proxied { client: plain(client), server: plain(server) }

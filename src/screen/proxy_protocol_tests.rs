@@ -2,9 +2,9 @@
 
 use super::*;
 
-const BOTH: Families = Families { ipv4: true, ipv6: true };
-const ONLY_4: Families = Families { ipv4: true, ipv6: false };
-const ONLY_6: Families = Families { ipv4: false, ipv6: true };
+const BOTH: Protocols = Protocols { ipv4: true, ipv6: true };
+const ONLY_4: Protocols = Protocols { ipv4: true, ipv6: false };
+const ONLY_6: Protocols = Protocols { ipv4: false, ipv6: true };
 
 fn header(length: usize, client: &str, server: &str) -> Parsed {
     let (client, server) = (client.parse().unwrap(), server.parse().unwrap());

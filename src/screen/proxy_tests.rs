@@ -7,7 +7,6 @@ use super::*;
 use crate::screen::event::{Access, Cached, Filtered, Input, Lookup, Lookups, Now, Trust};
 use crate::screen::logline::Message;
 use crate::screen::policy::UpstreamProxy;
-use crate::screen::proxy_protocol::Families;
 use crate::screen::test_set::UnixTime;
 use crate::screen::testing::{Says, policy};
 
@@ -93,8 +92,7 @@ struct Bench {
 
 impl Bench {
     fn new(spoken: Spoken, trust: Trust, log_checks: bool) -> Bench {
-        let families = Families { ipv4: true, ipv6: true };
-        let rules = UpstreamProxy { timeout: Duration::from_secs(5), families, log_checks };
+        let rules = UpstreamProxy { timeout: Duration::from_secs(5), log_checks };
         let policy = crate::screen::policy::Policy { upstream_proxy: Some(rules), ..policy() };
         Bench {
             screener: Screener::new(policy),

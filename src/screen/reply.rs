@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use super::address::AddressText;
 use super::policy::{EngineRules, Policy};
 use super::smtp::discard::Discarded;
 use super::smtp::keyword::Keyword;
@@ -184,7 +185,7 @@ impl Reply {
 fn blocked(Blocked { client, by }: Blocked, policy: &Policy) -> String {
     let list = by.and_then(|entry| policy.dnsbl.lists.of_entry(entry));
     let name = list.map(|list| &*list.public_name).unwrap_or_default();
-    format!("5.7.1 Service unavailable; client [{client}] blocked using {name}")
+    format!("5.7.1 Service unavailable; client [{}] blocked using {name}", AddressText(client))
 }
 
 /// The host name, then one line for each keyword.

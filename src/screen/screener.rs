@@ -51,6 +51,8 @@ pub struct Screener {
     pub(super) terminating: bool,
     /// The notice about old log words is given once per process.
     pub(super) old_words_noticed: bool,
+    /// When it was last said that a client's protocol is not served.
+    pub(super) unserved_warned: Option<Instant>,
     /// Look-ups that failed.
     pub(super) troubles: Troubles,
     /// Watches the DNS blocklists themselves.
@@ -125,8 +127,9 @@ impl Screener {
         Screener {
             guard: Guard::none(),
             guard_due: None,
+            clients: Clients::new(policy.limits.prefix_ipv6),
+            unserved_warned: None,
             policy,
-            clients: Clients::default(),
             approaching: ById::default(),
             untold: Untold::default(),
             strangers: None,
@@ -363,6 +366,10 @@ impl Screener {
         for (address, sessions) in addresses {
             if self.clients.sessions(address) != sessions {
                 return Err(format!("{address} has {sessions} sessions, not as counted"));
+            }
+            let crowd = self.clients.crowd(address);
+            if crowd < sessions || crowd > self.sessions() {
+                return Err(format!("{address} is in a crowd of {crowd}"));
             }
         }
         Ok(())

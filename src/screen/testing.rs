@@ -10,7 +10,8 @@ use super::event::{Access, Cached, Filtered, Lookup, Lookups, Spoken, Trust};
 use super::footer::Footers;
 use super::logline::Message;
 use super::policy::{
-    AddressFormat, DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, TlsLevel, Wording,
+    AddressFormat, DetailLog, DnsblRules, EngineRules, Limits, Policy, Protocols, Stressed,
+    TlsLevel, Wording,
 };
 use super::session::SessionId;
 use super::smtp::discard::{Discarded, Vocabulary};
@@ -69,7 +70,8 @@ pub fn policy() -> Policy {
             address_format: AddressFormat::External,
             old_starttls_syntax: true,
         },
-        limits: Limits { per_client: Some(50), post_queue: 100, pre_queue: 100 },
+        protocols: Protocols { ipv4: true, ipv6: true },
+        limits: Limits { per_client: Some(50), prefix_ipv6: 128, post_queue: 100, pre_queue: 100 },
         soft_bounce: false,
         footers: Footers::default(),
         wording: Wording::Respectful,

@@ -4,11 +4,11 @@ mod proxy;
 mod tls;
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::dnsbl::lists::EntryId;
 use super::dnsbl::score::Score;
-use super::policy::{DnsblRules, Limits, Policy};
+use super::policy::{DnsblRules, Limits, Policy, Protocols};
 use super::reply::Reply;
 use super::smtp::discard::Discarded;
 use super::test_set::{Action, CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
@@ -118,9 +118,28 @@ pub enum Admission {
     ServerPortsBusy,
 }
 
+/// Whether smtpd(8) takes a client by this protocol. Up to Postfix 3.10 it dies of one that
+/// main.cf's `inet_protocols` does not have, and a few such deaths close the port for all. An
+/// IPv4-mapped address counts as IPv6, as it does there: where IPv4 is served it has become a
+/// plain one long before.
+pub fn is_served(protocols: Protocols, client: IpAddr, server: IpAddr) -> bool {
+    [client, server].into_iter().all(|address| match address {
+        IpAddr::V4(_) => protocols.ipv4,
+        IpAddr::V6(_) => protocols.ipv6,
+    })
+}
+
+/// How long the warning about clients that are not served is not repeated.
+const UNSERVED_PAUSE: Duration = Duration::from_secs(60);
+
+/// Whether it is time for another warning about clients that are not served.
+pub fn may_warn_again(last: Option<Instant>, now: Instant) -> bool {
+    last.is_none_or(|last| now.saturating_duration_since(last) >= UNSERVED_PAUSE)
+}
+
 /// Checks the limits that hold for every client, permitted ones included.
 ///
-/// `of_client` counts this session, `handing_off` the hand-offs in progress.
+/// `of_client` counts this session among those of its address or IPv6 network, `handing_off` the hand-offs in progress.
 pub fn admission(limits: &Limits, of_client: usize, handing_off: usize) -> Admission {
     if limits.per_client.is_some_and(|limit| of_client > limit) {
         Admission::TooManyConnections

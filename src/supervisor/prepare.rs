@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use nix::sys::signal::Signal;
+use nix::sys::socket::AddressFamily;
 use nix::unistd::{Group, chdir, setsid};
 use syslog::Facility;
 use thiserror::Error;
@@ -40,7 +41,7 @@ use crate::postfix::remote::{Customs, Generation};
 use crate::postfix::screen_tables::{NoName, ScreenTableSettings, ScreenTables};
 use crate::privileges::Owner;
 use crate::process;
-use crate::screen::policy::{Policy, TlsLevel};
+use crate::screen::policy::{Policy, Protocols, TlsLevel};
 use crate::screen::test_set::TestSet;
 use crate::sys::{self, Fork, errno_text};
 
@@ -82,9 +83,11 @@ pub fn prepare(
     process::ignore_signals().map_err(system("signal"))?;
     let Descriptors { status, listeners } = descriptors?;
     let (loaded, sources, version) = load(options, environment)?;
-    let Loaded { settings, mut policy, messages } = loaded;
+    let Loaded { mut settings, mut policy, messages } = loaded;
     open_log(&settings, options, environment);
     log_all(&messages)?;
+    policy.protocols = of_kernel(settings.access.inet_protocols)?;
+    settings.access.inet_protocols = policy.protocols;
     let tlsproxy = tlsproxy(&sources, options, &settings, &policy);
     let table_servers = table_servers(&settings);
     let owner = find_owner(&settings)?;
@@ -263,6 +266,32 @@ fn memory(sources: &Sources) -> PathBuf {
     let queue = sources.main_cf().value("queue_directory").filter(|value| !value.contains('$'));
     let queue = queue.unwrap_or("/var/spool/postfix");
     Path::new(queue).join("pid/gatepost.defaults")
+}
+
+/// Of main.cf's `inet_protocols` those that the kernel has, as every Postfix daemon does.
+fn of_kernel(wanted: Protocols) -> Result<Protocols, StartError> {
+    let has = |wanted, family, name| {
+        let errno = match wanted {
+            true => process::has_family(family).map_err(system("socket"))?.err(),
+            false => return Ok(false),
+        };
+        if let Some(errno) = errno {
+            let why = errno_text(errno);
+            log::warn!("inet_protocols: disabling {name} name/address support: {why}");
+        }
+        Ok(errno.is_none())
+    };
+    let ipv6 = has(wanted.ipv6, AddressFamily::Inet6, "IPv6")?;
+    let ipv4 = has(wanted.ipv4, AddressFamily::Inet, "IPv4")?;
+    if ipv4 || ipv6 {
+        return Ok(Protocols { ipv4, ipv6 });
+    }
+    let words = match wanted {
+        Protocols { ipv4: true, ipv6: true } => "all",
+        Protocols { ipv4: true, ipv6: false } => "ipv4",
+        Protocols { ipv4: false, .. } => "ipv6",
+    };
+    Err(StartError::Text(format!("all network protocols are disabled (inet_protocols = {words})")))
 }
 
 /// Opens the log anew, as main.cf says.

@@ -9,9 +9,9 @@ use gatepost::screen::dnsbl::lists::Lists;
 use gatepost::screen::dnsbl::score::TtlLimits;
 use gatepost::screen::dnsbl::site::parse_sites;
 use gatepost::screen::policy::{
-    DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, TlsLevel, UpstreamProxy, Wording,
+    DetailLog, DnsblRules, EngineRules, Limits, Policy, Protocols, Stressed, TlsLevel,
+    UpstreamProxy, Wording,
 };
-use gatepost::screen::proxy_protocol::Families;
 use gatepost::screen::smtp::keyword::Keyword;
 use gatepost::screen::test_set::{Action, CacheRecord, Expiry, PerTest, Test, TestSet, UnixTime};
 
@@ -40,6 +40,9 @@ pub fn policy(rng: &mut Rng) -> Policy {
     }
     let stock = stock::policy();
     let tls_level = rng.pick(&[TlsLevel::None, TlsLevel::May, TlsLevel::May, TlsLevel::Encrypt]);
+    let upstream_proxy =
+        rng.chance(30).then(|| UpstreamProxy { timeout: rng.seconds(1, 5), log_checks: true });
+    let both = Protocols { ipv4: true, ipv6: true };
     Policy {
         dnsbl,
         greet_banner: banner,
@@ -63,8 +66,15 @@ pub fn policy(rng: &mut Rng) -> Policy {
             },
             ..stock.engine
         },
+        // What a proxy may say depends on it, which is for the tests of the header.
+        protocols: match rng.between(0, 13) {
+            0 if upstream_proxy.is_none() => Protocols { ipv4: false, ..both },
+            1 if upstream_proxy.is_none() => Protocols { ipv6: false, ..both },
+            _ => both,
+        },
         limits: Limits {
             per_client: rng.chance(70).then(|| rng.count(1, 6)),
+            prefix_ipv6: rng.pick(&[128, 128, 124, 64]),
             post_queue: rng.count(5, 40),
             pre_queue: rng.count(10, 80),
         },
@@ -76,11 +86,7 @@ pub fn policy(rng: &mut Rng) -> Policy {
             Wording::Old { by_compatibility_level: true },
         ]),
         delay_resolution: u8::try_from(rng.between(0, 6)).unwrap(),
-        upstream_proxy: rng.chance(30).then(|| UpstreamProxy {
-            timeout: rng.seconds(1, 5),
-            families: Families { ipv4: true, ipv6: true },
-            log_checks: true,
-        }),
+        upstream_proxy,
         ..stock
     }
 }

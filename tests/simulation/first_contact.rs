@@ -1,6 +1,7 @@
 //! The laws for a first contact: limits, access list, cache, and which tests are due.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use gatepost::screen::event::{Access, Cached, Now, Output, Watch};
 use gatepost::screen::reply::Reply;
@@ -54,10 +55,23 @@ impl Laws {
         };
         let run = self.runs.entry(client.ip()).or_default();
         run.sessions += 1;
-        let of_client = run.sessions;
+        let of_address = run.sessions;
+        let crowd = self.crowd(client.ip());
 
         let mut asked = 0;
-        if limits.per_client.is_some_and(|limit| of_client > limit) {
+        let protocols = self.policy.protocols;
+        let served = |end: SocketAddr| if end.is_ipv4() { protocols.ipv4 } else { protocols.ipv6 };
+        if !(served(client) && served(server)) {
+            let long_ago = |said| now.mono - said >= Duration::from_secs(60);
+            if self.unserved_said.is_none_or(long_ago) {
+                self.unserved_said = Some(now.mono);
+                expected.words.push(Word::NotServed);
+            }
+            expected.turn_away(Some(Word::ServerPortsBusy), Reply::ServerPortsBusy);
+        } else if limits.per_client.is_some_and(|limit| crowd > limit) {
+            if limits.per_client.is_some_and(|limit| of_address <= limit) {
+                self.tally.add("network too many");
+            }
             expected.turn_away(Some(Word::TooManyConnections), Reply::TooManyConnections);
         } else if limits.post_queue > 0 && hand_offs >= limits.post_queue {
             expected.turn_away(Some(Word::ServerPortsBusy), Reply::ServerPortsBusy);

@@ -46,6 +46,8 @@ pub struct Laws {
     pub tls_failures: u32,
     /// When it is worth another attempt.
     pub tls_again: Option<Instant>,
+    /// When it was last said that there are clients that are not served.
+    pub unserved_said: Option<Instant>,
     pub tally: Tally,
 }
 
@@ -63,6 +65,7 @@ impl Laws {
             aside: HashSet::new(),
             tls_failures: 0,
             tls_again: None,
+            unserved_said: None,
             tally: Tally::default(),
         }
     }
@@ -485,10 +488,23 @@ impl Laws {
         }
     }
 
+    /// How many sessions there are of this address, and of those that agree with it in as many
+    /// bits as make an IPv6 client.
+    pub fn crowd(&self, address: IpAddr) -> usize {
+        let same = |other: &IpAddr| match (address, *other) {
+            (IpAddr::V6(one), IpAddr::V6(other)) => {
+                let equal = (one.to_bits() ^ other.to_bits()).leading_zeros();
+                equal >= u32::from(self.policy.limits.prefix_ipv6)
+            }
+            (one, other) => one == other,
+        };
+        self.runs.iter().filter(|(other, _)| same(other)).map(|(_, run)| run.sessions).sum()
+    }
+
     /// The limits hold for the sum of all sessions, however they came about.
     fn limits(&self) -> Result<(), String> {
         let limits = self.policy.limits;
-        let most = self.runs.values().map(|run| run.sessions).max().unwrap_or_default();
+        let most = self.runs.keys().map(|address| self.crowd(*address)).max().unwrap_or_default();
         ensure(limits.per_client.is_none_or(|limit| most <= limit), || {
             format!("{most} sessions of one client")
         })?;

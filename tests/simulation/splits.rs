@@ -7,7 +7,7 @@ use gatepost::screen::event::{
     Access, Cached, Filtered, Input, Lookup, Lookups, Now, Output, Spoken, Trust,
 };
 use gatepost::screen::logline::{LogLine, Message};
-use gatepost::screen::policy::{Policy, TlsLevel};
+use gatepost::screen::policy::{Policy, Protocols, TlsLevel};
 use gatepost::screen::screener::Screener;
 use gatepost::screen::session::SessionId;
 use gatepost::screen::smtp::offence::Offence;
@@ -118,6 +118,8 @@ fn policy(rng: &mut Rng) -> Policy {
     policy.actions[Test::Pipelining] = Action::Ignore;
     // What is read behind STARTTLS is forgotten, what is not read yet is not.
     policy.engine.tls_level = TlsLevel::None;
+    policy.protocols = Protocols { ipv4: true, ipv6: true };
+    policy.upstream_proxy = None;
     policy
 }
 

@@ -7,7 +7,8 @@ use gatepost::screen::dnsbl::lists::Lists;
 use gatepost::screen::dnsbl::score::TtlLimits;
 use gatepost::screen::footer::{Filter, Footers};
 use gatepost::screen::policy::{
-    AddressFormat, DetailLog, DnsblRules, EngineRules, Limits, Policy, Stressed, TlsLevel, Wording,
+    AddressFormat, DetailLog, DnsblRules, EngineRules, Limits, Policy, Protocols, Stressed,
+    TlsLevel, Wording,
 };
 use gatepost::screen::smtp::discard::{Discarded, Vocabulary};
 use gatepost::screen::smtp::keyword::Keyword;
@@ -68,7 +69,8 @@ pub fn policy() -> Policy {
             address_format: AddressFormat::External,
             old_starttls_syntax: true,
         },
-        limits: Limits { per_client: Some(50), post_queue: 100, pre_queue: 100 },
+        protocols: Protocols { ipv4: true, ipv6: true },
+        limits: Limits { per_client: Some(50), prefix_ipv6: 128, post_queue: 100, pre_queue: 100 },
         soft_bounce: false,
         footers: Footers { general: None, by_reply: false, filter: printable() },
         wording: Wording::Respectful,

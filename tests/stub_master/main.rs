@@ -32,6 +32,7 @@ mod drain;
 mod elsewhere;
 mod handoff;
 mod idle;
+mod ipv6;
 mod jail;
 mod lists;
 mod logging;

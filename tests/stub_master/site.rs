@@ -89,6 +89,11 @@ impl Site {
         Site::listening(&[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()], main_cf)
     }
 
+    /// A site that listens on any address, with one socket that takes IPv4 too.
+    pub fn any(main_cf: &str) -> Site {
+        Site::listening(&[Ipv6Addr::UNSPECIFIED.into()], main_cf)
+    }
+
     /// A site that listens at these addresses.
     pub fn listening(addresses: &[IpAddr], main_cf: &str) -> Site {
         let directory = Directory::new();

@@ -42,7 +42,7 @@ pub use constant::{EmptyTable, FailTable, RandomTable, StaticTable, Surrogate};
 pub use environ::EnvironTable;
 pub use indexed::{Index, IndexKind, IndexedTable};
 pub use inline::InlineTable;
-pub use network::{Network, NetworkError, address_text};
+pub use network::{Network, NetworkError};
 #[cfg(feature = "pcre")]
 pub use pcre::PcreTable;
 pub use regexp::RegexpTable;

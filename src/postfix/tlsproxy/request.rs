@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::parameters::LongForm;
 use crate::postfix::attr::{AttrWriter, NulInValue};
+use crate::screen::address::AddressText;
 
 /// The two forms of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,5 +72,5 @@ pub fn request(
 
 /// A client's end as Postfix writes it.
 pub(super) fn end(client: SocketAddr) -> String {
-    format!("[{}]:{}", client.ip(), client.port())
+    format!("[{}]:{}", AddressText(client.ip()), client.port())
 }

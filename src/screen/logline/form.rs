@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::screen::address::AddressText;
 use crate::screen::test_set::UnixTime;
 
 /// Client bytes in printable form: C escapes, and octal for what has none.
@@ -96,7 +97,7 @@ pub struct End<'a>(pub &'a SocketAddr);
 
 impl fmt::Display for End<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[{}]:{}", self.0.ip(), self.0.port())
+        write!(f, "[{}]:{}", AddressText(self.0.ip()), self.0.port())
     }
 }
 

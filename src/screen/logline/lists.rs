@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::Level;
 use super::form::End;
+use crate::screen::address::AddressText;
 use crate::screen::dnsbl::answer::Failure;
 
 /// An event at a DNS list. Lists go by their public names.
@@ -95,6 +96,7 @@ impl fmt::Display for ListLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ListLine::Listed { client, list, record } => {
+                let client = AddressText(*client);
                 write!(f, "addr {client} listed by domain {list} as {record}")
             }
             ListLine::LookupError { name, unsaid } => {

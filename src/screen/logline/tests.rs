@@ -161,6 +161,21 @@ fn golden_texts() {
             "NOQUEUE: reject: CONNECT from [203.0.113.5]:4711: too many connections",
         ),
         (
+            LogLine::NotServed(six),
+            "inet_protocols is without ipv6, but there are clients that use it: they are turned \
+             away, because smtpd(8) would die of them (to change inet_protocols, stop and start \
+             Postfix)",
+        ),
+        (
+            LogLine::ServerPortsBusy("[::192.0.2.1]:7".parse().unwrap()),
+            "NOQUEUE: reject: CONNECT from [::192.0.2.1]:7: all server ports busy",
+        ),
+        (
+            // A link-local client is logged without its interface.
+            LogLine::Disconnect("[fe80::5%3]:7".parse().unwrap()),
+            "DISCONNECT [fe80::5]:7",
+        ),
+        (
             LogLine::ServerPortsBusy(client),
             "NOQUEUE: reject: CONNECT from [203.0.113.5]:4711: all server ports busy",
         ),

@@ -279,7 +279,7 @@ fn every_opinion_of_the_access_list() {
 
 #[test]
 fn limits() {
-    let limits = Limits { per_client: Some(2), post_queue: 5, pre_queue: 10 };
+    let limits = Limits { per_client: Some(2), prefix_ipv6: 128, post_queue: 5, pre_queue: 10 };
     assert_eq!(admission(&limits, 2, 4), Admission::Admitted);
     assert_eq!(admission(&limits, 3, 5), Admission::TooManyConnections);
     assert_eq!(admission(&limits, 2, 5), Admission::ServerPortsBusy);
@@ -294,6 +294,28 @@ fn limits() {
     assert!(stress_after_end(&limits, true, 8));
     assert!(!stress_after_end(&limits, true, 7));
     assert!(!stress_after_end(&limits, false, 9));
+}
+
+#[test]
+fn who_is_served() {
+    let both = Protocols { ipv4: true, ipv6: true };
+    let (only_four, only_six) =
+        (Protocols { ipv6: false, ..both }, Protocols { ipv4: false, ..both });
+    for (client, server, of_four, of_six) in [
+        ("192.0.2.1", "192.0.2.2", true, false),
+        ("2001:db8::1", "2001:db8::2", false, true),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", false, true),
+        ("192.0.2.1", "2001:db8::2", false, false),
+        ("2001:db8::1", "192.0.2.2", false, false),
+    ] {
+        let ends = (client.parse().unwrap(), server.parse().unwrap());
+        let served = |protocols| is_served(protocols, ends.0, ends.1);
+        assert_eq!([both, only_four, only_six].map(served), [true, of_four, of_six], "{client}");
+    }
+    let now = Instant::now();
+    assert!(may_warn_again(None, now));
+    assert!(!may_warn_again(Some(now), now + Duration::from_secs(59)));
+    assert!(may_warn_again(Some(now), now + Duration::from_secs(60)));
 }
 
 #[test]

@@ -90,6 +90,11 @@ class Connection:
         return line + newline
 
 
+def _end(host: str, port: int) -> tuple:
+    """An address for a socket; a link-local one has its interface in it, as fe80::1%lo."""
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4]
+
+
 class ScriptedClient(threading.Thread):
     """Runs one client script."""
 
@@ -145,13 +150,13 @@ class ScriptedClient(threading.Thread):
         self._connections.append(Connection(sock))
         self._current = len(self._connections)
         try:
-            sock.bind((self.client.address, 0))
-            sock.connect((host, int(port)))
+            sock.bind(_end(self.client.address, 0))
+            sock.connect(_end(host, int(port)))
         except OSError as error:
             self._note("-", f"connect failed: {type(error).__name__}")
             raise StepFailed from None
         name = f"{self.client.name}/{self._current}"
-        self.ports[(self.client.address, sock.getsockname()[1])] = name
+        self.ports[(self.client.logged, sock.getsockname()[1])] = name
         self._note("-", f"connected to [{host}]:{port}")
         self._mark = time.monotonic()
 
@@ -320,7 +325,7 @@ class ScriptedClient(threading.Thread):
 
     def step_await(self, pattern: str) -> None:
         """await REGEX: wait for the next log line with our address that matches."""
-        address = re.escape(f"[{self.client.address}]")
+        address = re.escape(f"[{self.client.logged}]")
         self.step_await_any(f"(?=.*{address}).*{pattern}")
 
     def step_await_any(self, pattern: str) -> None:

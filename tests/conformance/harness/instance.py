@@ -152,8 +152,10 @@ class Instance:
         _make_older(root / "etc")
 
         resolver = scenario.resolv_conf or DEFAULT_RESOLV_CONF
-        self.resolv_conf = "".join(line + "\n" for line in
-                                   [f"nameserver {namespace.NAME_SERVER}", *resolver])
+        if not any(line.startswith("nameserver") for line in resolver):
+            ours = namespace.name_server(scenario.options.get("network", ""))
+            resolver = [f"nameserver {ours}", *resolver]
+        self.resolv_conf = "".join(line + "\n" for line in resolver)
         # A chrooted daemon reads its own copy.
         (root / "spool/etc/resolv.conf").write_text(self.resolv_conf)
 

@@ -7,6 +7,7 @@ error that silently weakens a scenario is worse than a scenario that stops.
 
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,9 @@ SUFFIX = ".scn"
 
 # The normalisation rules that a scenario may switch off with 'strict:'.
 RULES = ("dns-retries", "dnsbl-logger", "close-kind", "order")
+
+# What 'network:' can take away: the IPv6 addresses, all IPv6 sockets, the IPv4 addresses.
+NETWORKS = ("no-ipv6", "no-ipv6-sockets", "no-ipv4")
 
 
 class ScenarioError(Exception):
@@ -33,8 +37,14 @@ class Step:
 class Client:
     """One scripted client: a name, a source address, and what it does."""
     name: str
-    address: str
+    address: str        # a link-local one with its interface: fe80::1%lo
     steps: tuple[Step, ...]
+
+    @property
+    def logged(self) -> str:
+        """The address as it is logged: the C library's form, without an interface."""
+        family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
+        return socket.inet_ntop(family, ipaddress.ip_address(self.address).packed)
 
 
 @dataclass
@@ -57,7 +67,7 @@ class Scenario:
 
 
 _CLIENT = re.compile(r"client ([\w-]+) (\S+)(?: x(\d+)( same-address)?)?$")
-_HEADER = re.compile(r"(title|needs|strict|ignore|limit|log|candidate-only): *(.+)$")
+_HEADER = re.compile(r"(title|needs|strict|ignore|limit|log|network|candidate-only): *(.+)$")
 
 
 def load(path: Path, name: str) -> Scenario:
@@ -117,6 +127,8 @@ def _take_header(scenario: Scenario, key: str, value: str) -> None:
         scenario.ignore.append(value)
     else:
         scenario.options[key] = value
+        if key == "network" and value not in NETWORKS:
+            raise ScenarioError(f"{scenario.path}: no such network: {value}")
 
 
 def _take_section(scenario: Scenario, header: str, body: list) -> None:

@@ -20,11 +20,12 @@ def observe(job: dict) -> dict:
     root = Path(job["root"])
     script = scenario.load(Path(job["scenario"]), job["name"])
     log = maillog.MailLog(Path(namespace.MAIL_LOG))
-    namespace.set_up(root, job["resolv_conf"], {c.address for c in script.clients})
+    network = script.options.get("network", "")
+    namespace.set_up(root, job["resolv_conf"], {c.address for c in script.clients}, network)
     if script.options.get("log") == "syslog":
         namespace.set_up_dev(root)
         maillog.SyslogSocket("/dev/log", log.path)
-    stub = dnsstub.DnsStub(dnsstub.Zones.parse(script.dns), namespace.NAME_SERVER)
+    stub = dnsstub.DnsStub(dnsstub.Zones.parse(script.dns), namespace.name_server(network))
     instance.start()
 
     shared = client.Shared(script.clients, log, stub.zones, job["program"])
@@ -44,7 +45,7 @@ def observe(job: dict) -> dict:
         "error": "; ".join(errors),
         "root": job["root"],
         "program": job["program"],
-        "clients": [{"name": t.client.name, "address": t.client.address,
+        "clients": [{"name": t.client.name, "address": t.client.logged,
                      "events": [[e.connection, e.kind, e.text] for e in t.events]}
                     for t in clients],
         "ports": {f"{address}:{port}": name for t in clients

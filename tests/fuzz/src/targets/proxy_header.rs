@@ -3,14 +3,15 @@
 //! Input: which address families are on, one digit; then what a proxy sends.
 
 use gatepost::screen::logline::{LogLine, ProxyLine};
-use gatepost::screen::proxy_protocol::{Families, HEADER_LIMIT, Origin, Parsed, Wrong, parse};
+use gatepost::screen::policy::Protocols;
+use gatepost::screen::proxy_protocol::{HEADER_LIMIT, Origin, Parsed, Wrong, parse};
 
 use super::take::Take;
 
 pub fn check(data: &[u8]) {
     let mut take = Take(data);
     let families = take.pick(&[(true, true), (true, false), (false, true)]);
-    let families = Families { ipv4: families.0, ipv6: families.1 };
+    let families = Protocols { ipv4: families.0, ipv6: families.1 };
     let data = take.0;
     let whole = parse(data, families);
 

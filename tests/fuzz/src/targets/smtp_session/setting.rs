@@ -47,6 +47,10 @@ const FOOTERS: [Option<&str>; 5] = [
 
 const KEYWORDS: [&str; 3] = ["", "chunking dsn", "size,silent-discard,starttls"];
 
+/// How many sessions one client may have, and how much of an IPv6 address is a client.
+const CROWDS: [(Option<usize>, u8); 6] =
+    [(Some(50), 128), (Some(1), 128), (Some(2), 128), (None, 128), (Some(1), 64), (Some(2), 1)];
+
 /// What was remembered of lists.
 const SAVED: [Option<&str>; 5] = [
     None,
@@ -93,6 +97,7 @@ fn policy(take: &mut Take<'_>) -> Policy {
         (on(4), Test::BareNewline),
     ];
     let enabled: TestSet = tests.into_iter().filter(|(on, _)| *on).map(|(_, test)| test).collect();
+    let (per_client, prefix_ipv6) = take.pick(&CROWDS);
     Policy {
         greet_banner: banner,
         enabled,
@@ -108,7 +113,8 @@ fn policy(take: &mut Take<'_>) -> Policy {
         },
         line_length_limit: take.pick(&[stock.line_length_limit, 512, 513]),
         limits: Limits {
-            per_client: take.pick(&[stock.limits.per_client, Some(1), Some(2), None]),
+            per_client,
+            prefix_ipv6,
             post_queue: take.pick(&[stock.limits.post_queue, 1, 2, 0]),
             pre_queue: take.pick(&[stock.limits.pre_queue, 2, 3, 0]),
         },
