@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::screen::event::{Access, Cached, Filtered, Input, Lookup, Lookups, Now, Trust};
 use crate::screen::logline::Message;
-use crate::screen::policy::UpstreamProxy;
-use crate::screen::test_set::UnixTime;
+use crate::screen::policy::{Policy, UpstreamProxy};
+use crate::screen::test_set::{Test, UnixTime};
 use crate::screen::testing::{Says, policy};
 
 const ID: SessionId = SessionId { slot: 0, generation: 1 };
@@ -93,7 +93,7 @@ struct Bench {
 impl Bench {
     fn new(spoken: Spoken, trust: Trust, log_checks: bool) -> Bench {
         let rules = UpstreamProxy { timeout: Duration::from_secs(5), log_checks };
-        let policy = crate::screen::policy::Policy { upstream_proxy: Some(rules), ..policy() };
+        let policy = Policy { upstream_proxy: Some(rules), ..policy() };
         Bench {
             screener: Screener::new(policy),
             lists: Lists(spoken, trust, Says(Access::Undecided)),
@@ -267,4 +267,21 @@ fn what_turns_out_to_be_no_check_is_logged_from_its_beginning() {
         ["CONNECT from [192.0.2.250]:4711 to [192.0.2.25]:25", "DENYLISTED [192.0.2.250]:4711"]
     );
     assert_eq!(log(&bench.give(Input::Closed { session: ID })).len(), 2, "HANGUP, DISCONNECT");
+}
+
+#[test]
+fn who_names_a_sender_is_no_check() {
+    let mut bench = Bench::new(Spoken::Yes, Trust::Listed, false);
+    let policy = bench.screener.policy().clone();
+    let enabled = policy.enabled.with(Test::Pipelining);
+    bench.screener = Screener::new(Policy { enabled, ..policy });
+    bench.connect();
+    assert!(log(&bench.says(LOCAL)).is_empty());
+    bench.now.mono += Duration::from_secs(6);
+    assert!(log(&bench.give(Input::Deadline { session: ID })).is_empty());
+    let out = bench.give(Input::Received { session: ID, data: b"HELO x\r\n" });
+    assert!(log(&out).is_empty());
+    let out = bench.give(Input::Received { session: ID, data: b"MAIL FROM:<a@b>\r\n" });
+    assert_eq!(log(&out), ["CONNECT from [192.0.2.250]:4711 to [192.0.2.25]:25"]);
+    assert!(out.contains(&Output::Send(ID, Reply::SenderOk)));
 }
