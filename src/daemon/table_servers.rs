@@ -365,6 +365,7 @@ impl TableServers {
             }
         };
         let Some(connection) = self.connections.get_mut(id) else { return false };
+        connection.used = true;
         // What nobody has asked for belongs to no question.
         let is_good = is_good && connection.job.is_some() && !connection.talk.has_unread();
         if let Some(job) = connection.job.take() {
@@ -570,3 +571,7 @@ impl Worker {
         !self.table_servers.answers.is_empty()
     }
 }
+
+#[cfg(test)]
+#[path = "table_servers_tests.rs"]
+mod tests;
