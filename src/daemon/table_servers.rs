@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use mio::event::Source as Pollable;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry};
 use nix::errno::Errno;
@@ -18,6 +17,7 @@ use nix::errno::Errno;
 use super::inquiries::Asker;
 use super::worker::Worker;
 use crate::event::reactor::{Ready, Source};
+use crate::event::stream::Stream;
 use crate::event::timers::Timers;
 use crate::postfix::local;
 use crate::postfix::maillog;
@@ -103,7 +103,7 @@ struct Job {
 #[derive(Debug)]
 struct Connection {
     server: usize,
-    stream: Wire,
+    stream: Stream,
     talk: Talk,
     job: Option<Job>,
     unsent: Vec<u8>,
@@ -111,12 +111,6 @@ struct Connection {
     /// Whether anything was answered over it: the server may have tired of it since.
     used: bool,
     interest: Interest,
-}
-
-#[derive(Debug)]
-enum Wire {
-    Unix(UnixStream),
-    Tcp(TcpStream),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -242,7 +236,7 @@ impl TableServers {
         let id = self.connections.insert(connection).ok_or(Errno::EMFILE)?;
         let Some(connection) = self.connections.get_mut(id) else { return Err(Errno::EINVAL) };
         let token = Source::TableServer(id).token();
-        if let Err(error) = self.registry.register(connection.stream.source(), token, interest) {
+        if let Err(error) = self.registry.register(&mut connection.stream, token, interest) {
             self.connections.remove(id);
             return Err(errno_of(&error));
         }
@@ -317,8 +311,8 @@ impl TableServers {
         if interest != connection.interest {
             connection.interest = interest;
             let token = Source::TableServer(id).token();
-            let source = connection.stream.source();
-            if let Err(error) = self.registry.reregister(source, token, interest) {
+            let stream = &mut connection.stream;
+            if let Err(error) = self.registry.reregister(stream, token, interest) {
                 self.broken(id, errno_of(&error), now);
             }
         }
@@ -464,7 +458,7 @@ impl TableServers {
         self.timers.cancel(Timer::Connection(id));
         let Some(mut connection) = self.connections.remove(id) else { return };
         // Closing it, which follows, does the same if this fails.
-        let _ = self.registry.deregister(connection.stream.source());
+        let _ = self.registry.deregister(&mut connection.stream);
         if let Some(peer) = self.servers.get_mut(connection.server) {
             peer.connections = peer.connections.saturating_sub(1);
             peer.idle.retain(|idle| *idle != id);
@@ -476,48 +470,17 @@ impl TableServers {
     }
 }
 
-impl Wire {
-    fn source(&mut self) -> &mut dyn Pollable {
-        match self {
-            Wire::Unix(stream) => stream,
-            Wire::Tcp(stream) => stream,
-        }
-    }
-}
-
-impl Read for Wire {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Wire::Unix(stream) => stream.read(buffer),
-            Wire::Tcp(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Wire {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Wire::Unix(stream) => stream.write(bytes),
-            Wire::Tcp(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn unix(path: &Path) -> Result<Wire, Errno> {
-    Ok(Wire::Unix(UnixStream::from_std(local::open(path)?.into())))
+fn unix(path: &Path) -> Result<Stream, Errno> {
+    Ok(Stream::Unix(UnixStream::from_std(local::open(path)?.into())))
 }
 
 /// Begins to connect to the first address that allows it.
-fn tcp(addresses: &[SocketAddr], first: usize) -> Result<Wire, Errno> {
+fn tcp(addresses: &[SocketAddr], first: usize) -> Result<Stream, Errno> {
     let mut last = Errno::EADDRNOTAVAIL;
     let skipped = first.checked_rem(addresses.len()).unwrap_or_default();
     for address in addresses.iter().cycle().skip(skipped).take(addresses.len()) {
         match TcpStream::connect(*address) {
-            Ok(stream) => return Ok(Wire::Tcp(stream)),
+            Ok(stream) => return Ok(Stream::Tcp(stream)),
             Err(error) => last = errno_of(&error),
         }
     }

@@ -73,7 +73,7 @@ impl Conn {
     /// Takes over an accepted socket, in non-blocking mode.
     pub fn new(stream: TcpStream) -> Conn {
         Conn {
-            stream: Stream::Client(stream),
+            stream: Stream::Tcp(stream),
             registered: None,
             watch: Watch::Nothing,
             unsent: Vec::new(),
@@ -255,7 +255,7 @@ impl Conn {
         if self.registered.take().is_some() {
             reactor.deregister(&mut self.stream)?;
         }
-        self.stream = Stream::Tls(channel);
+        self.stream = Stream::Unix(channel);
         if self.unsent.is_empty() { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
     }
 

@@ -1,6 +1,6 @@
-//! The mechanics of the loop: readiness, deadlines, and client sockets.
+//! The mechanics of the loop: readiness, deadlines, and sockets.
 
 pub mod conn;
 pub mod reactor;
-mod stream;
+pub mod stream;
 pub mod timers;

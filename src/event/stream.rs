@@ -1,4 +1,4 @@
-//! The two things that a client can be at the other end of, under one name.
+//! Sockets of both kinds that somebody talks to us over, under one name.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -8,13 +8,13 @@ use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
-/// What a client's bytes come from.
+/// A client, a server that has to be asked something, or tlsproxy(8) in a client's place.
 #[derive(Debug)]
 pub enum Stream {
-    /// Its socket.
-    Client(TcpStream),
-    /// tlsproxy(8), which has its socket.
-    Tls(UnixStream),
+    /// Over the network: every client, until tlsproxy(8) has its socket.
+    Tcp(TcpStream),
+    /// In this system: tlsproxy(8), for one.
+    Unix(UnixStream),
 }
 
 impl Stream {
@@ -22,23 +22,23 @@ impl Stream {
     /// of tlsproxy nothing is to be had in this way.
     pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Stream::Client(stream) => stream.peek(buffer),
-            Stream::Tls(_) => Err(io::ErrorKind::WouldBlock.into()),
+            Stream::Tcp(stream) => stream.peek(buffer),
+            Stream::Unix(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
     /// Says that no more output comes.
     pub fn shutdown_write(&self) -> io::Result<()> {
         match self {
-            Stream::Client(stream) => stream.shutdown(Shutdown::Write),
-            Stream::Tls(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
         }
     }
 
     fn source(&mut self) -> &mut dyn Source {
         match self {
-            Stream::Client(stream) => stream,
-            Stream::Tls(stream) => stream,
+            Stream::Tcp(stream) => stream,
+            Stream::Unix(stream) => stream,
         }
     }
 }
@@ -46,8 +46,8 @@ impl Stream {
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Stream::Client(stream) => stream.as_fd(),
-            Stream::Tls(stream) => stream.as_fd(),
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
         }
     }
 }
@@ -55,8 +55,8 @@ impl AsFd for Stream {
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Stream::Client(stream) => stream.read(buffer),
-            Stream::Tls(stream) => stream.read(buffer),
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
         }
     }
 }
@@ -64,8 +64,8 @@ impl Read for Stream {
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Stream::Client(stream) => stream.write(bytes),
-            Stream::Tls(stream) => stream.write(bytes),
+            Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Unix(stream) => stream.write(bytes),
         }
     }
 

@@ -9,6 +9,7 @@ use super::early;
 use super::event::{Access, Cached, Lookup, Output};
 use super::logline::{LogLine, Message};
 use super::policy::Wording;
+use super::ration::Ration;
 use super::reply::Reply;
 use super::screener::{Screener, Turn};
 use super::session::{Door, GreetWait, Phase, Session, SessionId};
@@ -198,8 +199,9 @@ fn ask_access_list(
 /// Says, but not for every client, that this one comes by a protocol that is switched off.
 fn warn_unserved(screener: &mut Screener, turn: &mut Turn<'_>, client: SocketAddr) {
     let now = turn.now.mono;
-    if verdict::may_warn_again(screener.unserved_warned, now) {
-        screener.unserved_warned = Some(now);
+    let ration = screener.unserved.get_or_insert_with(|| Ration::new(now));
+    // How many it was not said of shows in the lines that they have anyway.
+    if ration.take(now).is_some() {
         turn.log(LogLine::NotServed(client));
     }
 }

@@ -51,8 +51,8 @@ pub struct Screener {
     pub(super) terminating: bool,
     /// The notice about old log words is given once per process.
     pub(super) old_words_noticed: bool,
-    /// When it was last said that a client's protocol is not served.
-    pub(super) unserved_warned: Option<Instant>,
+    /// What is left to say about clients whose protocol is not served.
+    pub(super) unserved: Option<Ration>,
     /// Look-ups that failed.
     pub(super) troubles: Troubles,
     /// Watches the DNS blocklists themselves.
@@ -128,7 +128,7 @@ impl Screener {
             guard: Guard::none(),
             guard_due: None,
             clients: Clients::new(policy.limits.prefix_ipv6),
-            unserved_warned: None,
+            unserved: None,
             policy,
             approaching: ById::default(),
             untold: Untold::default(),

@@ -4,7 +4,7 @@ mod proxy;
 mod tls;
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::dnsbl::lists::EntryId;
 use super::dnsbl::score::Score;
@@ -129,17 +129,10 @@ pub fn is_served(protocols: Protocols, client: IpAddr, server: IpAddr) -> bool {
     })
 }
 
-/// How long the warning about clients that are not served is not repeated.
-const UNSERVED_PAUSE: Duration = Duration::from_secs(60);
-
-/// Whether it is time for another warning about clients that are not served.
-pub fn may_warn_again(last: Option<Instant>, now: Instant) -> bool {
-    last.is_none_or(|last| now.saturating_duration_since(last) >= UNSERVED_PAUSE)
-}
-
 /// Checks the limits that hold for every client, permitted ones included.
 ///
-/// `of_client` counts this session among those of its address or IPv6 network, `handing_off` the hand-offs in progress.
+/// `of_client` counts this session among those of its address or IPv6 network, `handing_off`
+/// the hand-offs in progress.
 pub fn admission(limits: &Limits, of_client: usize, handing_off: usize) -> Admission {
     if limits.per_client.is_some_and(|limit| of_client > limit) {
         Admission::TooManyConnections

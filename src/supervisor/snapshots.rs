@@ -87,9 +87,7 @@ impl Snapshots {
             .map_err(|error| open_error(&file, &error_text(&error))),
         }
     }
-}
 
-impl Snapshots {
     /// Takes one, and waits for it.
     ///
     /// # Errors

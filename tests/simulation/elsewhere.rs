@@ -40,6 +40,21 @@ struct Tables {
 }
 
 impl Tables {
+    /// Nobody has been asked for anything. `rng` draws who has to be asked elsewhere; without it,
+    /// nobody has.
+    fn new(access: Access, allowed: bool, record: CacheRecord, rng: Option<Rng>) -> Tables {
+        Tables {
+            access,
+            allowed,
+            record,
+            rng,
+            known: HashSet::new(),
+            open: Vec::new(),
+            hurried: false,
+            asked: 0,
+        }
+    }
+
     /// Answers at once, or later.
     fn say<T>(&mut self, question: String, answer: T, none: T) -> Lookup<T> {
         if self.known.contains(&question) {
@@ -154,6 +169,19 @@ struct Visit {
 }
 
 impl Visit {
+    fn new(policy: &Policy, tables: Tables) -> Visit {
+        Visit {
+            screener: Screener::new(policy.clone()),
+            tables,
+            base: Instant::now(),
+            watch: Watch::Nothing,
+            said: Vec::new(),
+            warned: Vec::new(),
+            done: Vec::new(),
+            closed: false,
+        }
+    }
+
     fn feed(&mut self, input: Input<'_>, seconds: u64) {
         let now =
             Now { mono: self.base + Duration::from_secs(seconds), wall: UnixTime(1_800_000_000) };
@@ -196,34 +224,15 @@ impl Visit {
 fn visit(policy: &Policy, seed: u64, pieces: &[&[u8]], elsewhere: bool) -> Visit {
     let (mut rng, mut order) = (Rng::new(seed), Rng::new(seed + 2));
     let client = draw::address(rng.count(0, 60));
-    let mut visit = Visit {
-        screener: Screener::new(policy.clone()),
-        tables: Tables {
-            access: rng.pick(&[
-                Access::Undecided,
-                Access::Undecided,
-                Access::Reject,
-                Access::Permit,
-            ]),
-            allowed: rng.chance(80),
-            record: if rng.chance(30) {
-                draw::record(&mut rng, UnixTime(1_800_000_000))
-            } else {
-                CacheRecord::default()
-            },
-            rng: elsewhere.then(|| Rng::new(seed + 1)),
-            known: HashSet::new(),
-            open: Vec::new(),
-            hurried: false,
-            asked: 0,
-        },
-        base: Instant::now(),
-        watch: Watch::Nothing,
-        said: Vec::new(),
-        warned: Vec::new(),
-        done: Vec::new(),
-        closed: false,
+    let access = rng.pick(&[Access::Undecided, Access::Undecided, Access::Reject, Access::Permit]);
+    let allowed = rng.chance(80);
+    let record = if rng.chance(30) {
+        draw::record(&mut rng, UnixTime(1_800_000_000))
+    } else {
+        CacheRecord::default()
     };
+    let rng_of_tables = elsewhere.then(|| Rng::new(seed + 1));
+    let mut visit = Visit::new(policy, Tables::new(access, allowed, record, rng_of_tables));
     let end = "192.0.2.25:25".parse().unwrap();
     let client = std::net::SocketAddr::new(client, 4711);
     visit.feed(Input::Connected { session: ID, client, server: end }, 0);
@@ -282,25 +291,9 @@ fn nobody_waits_at_the_end() {
         policy.enabled = policy.enabled.without(Test::Dnsbl);
         policy.footers.by_reply = true;
         let words: Vec<u8> = (0..3).flat_map(|_| draw::words(&mut rng)).collect();
-        let mut visit = Visit {
-            screener: Screener::new(policy.clone()),
-            tables: Tables {
-                access: Access::Undecided,
-                allowed: true,
-                record: CacheRecord::default(),
-                rng: Some(Rng::new(round)),
-                known: HashSet::new(),
-                open: Vec::new(),
-                hurried: false,
-                asked: 0,
-            },
-            base: Instant::now(),
-            watch: Watch::Nothing,
-            said: Vec::new(),
-            warned: Vec::new(),
-            done: Vec::new(),
-            closed: false,
-        };
+        let rng_of_tables = Some(Rng::new(round));
+        let tables = Tables::new(Access::Undecided, true, CacheRecord::default(), rng_of_tables);
+        let mut visit = Visit::new(&policy, tables);
         let (client, server) =
             ("192.0.2.1:4711".parse().unwrap(), "192.0.2.25:25".parse().unwrap());
         visit.feed(Input::Connected { session: ID, client, server }, 0);

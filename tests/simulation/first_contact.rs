@@ -62,9 +62,10 @@ impl Laws {
         let protocols = self.policy.protocols;
         let served = |end: SocketAddr| if end.is_ipv4() { protocols.ipv4 } else { protocols.ipv6 };
         if !(served(client) && served(server)) {
-            let long_ago = |said| now.mono - said >= Duration::from_secs(60);
-            if self.unserved_said.is_none_or(long_ago) {
-                self.unserved_said = Some(now.mono);
+            let minute = Duration::from_secs(60);
+            let paid = self.unserved_paid.map_or(now.mono, |paid| paid.max(now.mono));
+            if paid - now.mono <= 2 * minute {
+                self.unserved_paid = Some(paid + minute);
                 expected.words.push(Word::NotServed);
             }
             expected.turn_away(Some(Word::ServerPortsBusy), Reply::ServerPortsBusy);

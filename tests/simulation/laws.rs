@@ -46,8 +46,9 @@ pub struct Laws {
     pub tls_failures: u32,
     /// When it is worth another attempt.
     pub tls_again: Option<Instant>,
-    /// When it was last said that there are clients that are not served.
-    pub unserved_said: Option<Instant>,
+    /// Each time that it is said that there are clients that are not served costs a minute:
+    /// until when that is paid for.
+    pub unserved_paid: Option<Instant>,
     pub tally: Tally,
 }
 
@@ -65,7 +66,7 @@ impl Laws {
             aside: HashSet::new(),
             tls_failures: 0,
             tls_again: None,
-            unserved_said: None,
+            unserved_paid: None,
             tally: Tally::default(),
         }
     }

@@ -66,7 +66,7 @@ fn who_comes_by_a_protocol_that_is_off_is_turned_away() {
         client.expect(GREETING);
         site.log.wait_count("all server ports busy", 10);
         let warning = format!("warning: inet_protocols is without {other}, but there are clients");
-        site.log.wait_count(&warning, 1);
-        assert_eq!(site.log.count("warning: "), 1);
+        site.log.wait_count(&warning, 3);
+        assert_eq!(site.log.count("warning: "), 3, "not for every client");
     }
 }

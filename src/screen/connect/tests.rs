@@ -90,7 +90,9 @@ fn a_protocol_that_smtpd_dies_of_is_not_served() {
     ];
     let with_warning = [&[warning][..], &away].concat();
     // Not even who is on the access list.
-    assert_eq!(door.knocks("[2001:db8::1]:1", Access::Permit).1, with_warning);
+    for access in [Access::Permit, Access::Undecided, Access::Reject] {
+        assert_eq!(door.knocks("[2001:db8::1]:1", access).1, with_warning);
+    }
     for _ in 0..1000 {
         assert_eq!(door.knocks("[2001:db8::1]:1", Access::Undecided).1, away);
     }
@@ -100,6 +102,7 @@ fn a_protocol_that_smtpd_dies_of_is_not_served() {
     );
     door.now.mono += Duration::from_secs(60);
     assert_eq!(door.knocks("[2001:db8::1]:1", Access::Reject).1, with_warning);
+    assert_eq!(door.knocks("[2001:db8::1]:1", Access::Reject).1, away);
 }
 
 #[test]
