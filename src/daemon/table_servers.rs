@@ -23,7 +23,7 @@ use crate::postfix::local;
 use crate::postfix::maillog;
 use crate::postfix::message::Message;
 use crate::postfix::remote::{self, Asked, Customs, Progress, Silence, Talk, Then};
-use crate::postfix::table::{Dialect, RemoteAnswer, RemoteQuestion, RemoteTable, Server};
+use crate::postfix::table::{Dialect, RemoteAnswer, RemoteQuestion, RemoteTable, Server, TableId};
 use crate::screen::event::{Input, Now};
 use crate::screen::ration::Ration;
 use crate::screen::session::{SessionId, Slots};
@@ -69,6 +69,9 @@ pub struct TableServers {
     connections: Slots<Connection>,
     timers: Timers<Timer>,
     answers: VecDeque<(RemoteQuestion, RemoteAnswer)>,
+    /// How often the log hears of trouble with a table. By table, as a server may refuse one
+    /// and answer for another.
+    rations: HashMap<TableId, Ration>,
     /// proxymap(8) may be of another version than it was at the start.
     misunderstood: bool,
 }
@@ -85,8 +88,6 @@ struct Peer {
     connections: usize,
     /// Which of its addresses is tried first.
     address: usize,
-    /// How often the log hears of trouble with it.
-    ration: Ration,
 }
 
 /// A question under way.
@@ -132,6 +133,7 @@ impl TableServers {
             connections: Slots::default(),
             timers: Timers::default(),
             answers: VecDeque::new(),
+            rations: HashMap::new(),
             misunderstood: false,
         }
     }
@@ -143,7 +145,7 @@ impl TableServers {
 
     /// Asks a server. `spec` is the table as written.
     pub fn ask(&mut self, question: RemoteQuestion, table: &RemoteTable, spec: &str, now: Instant) {
-        let number = self.number(&table.server, now);
+        let number = self.number(&table.server);
         let (spec, dialect) = (spec.to_owned(), table.dialect.clone());
         let job = Job { question, spec, dialect, ends: now + TIME_LIMIT, tries: 0 };
         let Some(peer) = self.servers.get_mut(number) else { return };
@@ -155,7 +157,7 @@ impl TableServers {
         self.work(number, now);
     }
 
-    fn number(&mut self, server: &Server, now: Instant) -> usize {
+    fn number(&mut self, server: &Server) -> usize {
         if let Some(number) = self.numbers.get(server) {
             return *number;
         }
@@ -171,7 +173,6 @@ impl TableServers {
             idle: Vec::new(),
             connections: 0,
             address: 0,
-            ration: Ration::new(now),
         });
         self.numbers.insert(server.clone(), self.servers.len() - 1);
         self.servers.len() - 1
@@ -249,7 +250,7 @@ impl TableServers {
         let Some(connection) = self.connections.get_mut(id) else { return };
         job.tries += 1;
         self.timers.set(Timer::Connection(id), job.ends);
-        let (number, unsent) = (connection.server, &mut connection.unsent);
+        let unsent = &mut connection.unsent;
         match connection.talk.ask(&job.dialect, &job.spec, &job.question.key, unsent) {
             Asked::Sent => {
                 connection.job = Some(job);
@@ -257,7 +258,7 @@ impl TableServers {
             }
             Asked::NotAtAll(warning) => {
                 if let Some(warning) = warning {
-                    self.warn(number, Message::warning(warning), now);
+                    self.warn(job.question.table, Message::warning(warning), now);
                 }
                 self.answers.push_back((job.question, RemoteAnswer::NotFound));
                 self.rest(id, now);
@@ -345,26 +346,31 @@ impl TableServers {
 
     /// Whether the connection is still good.
     fn progressed(&mut self, id: SessionId, progress: Progress, now: Instant) -> bool {
-        let Some(connection) = self.connections.get_mut(id) else { return false };
-        let number = connection.server;
-        let (answer, is_good) = match progress {
+        let outcome = match progress {
             Progress::Waits => return true,
-            Progress::Answered(answer) => (answer, true),
-            Progress::Failed { warning, then } => {
+            Progress::Answered(answer) => Ok(answer),
+            Progress::Failed { warning, then } => Err((warning, then)),
+        };
+        let Some(connection) = self.connections.get_mut(id) else { return false };
+        connection.used = true;
+        let (number, has_unread) = (connection.server, connection.talk.has_unread());
+        // What nobody has asked for belongs to no question, and makes no difference to anybody.
+        let Some(job) = connection.job.take() else {
+            self.close(id);
+            return false;
+        };
+        let (answer, goes_on) = match outcome {
+            Ok(answer) => (answer, true),
+            Err((warning, then)) => {
                 if let Some(warning) = warning {
-                    self.warn(number, Message::warning(warning), now);
+                    self.warn(job.question.table, Message::warning(warning), now);
                 }
                 self.misunderstood |= then == Then::Misunderstood;
                 (RemoteAnswer::Failed, then == Then::NextQuestion)
             }
         };
-        let Some(connection) = self.connections.get_mut(id) else { return false };
-        connection.used = true;
-        // What nobody has asked for belongs to no question.
-        let is_good = is_good && connection.job.is_some() && !connection.talk.has_unread();
-        if let Some(job) = connection.job.take() {
-            self.answers.push_back((job.question, answer));
-        }
+        let is_good = goes_on && !has_unread;
+        self.answers.push_back((job.question, answer));
         if is_good {
             self.rest(id, now);
         } else {
@@ -439,17 +445,17 @@ impl TableServers {
     fn fail(&mut self, number: usize, job: &Job, silence: Silence<'_>, now: Instant) {
         let Some(peer) = self.servers.get(number) else { return };
         let message = remote::silence(&job.dialect, &peer.name, &job.spec, silence);
-        self.warn(number, message, now);
+        self.warn(job.question.table, message, now);
         self.answers.push_back((job.question.clone(), RemoteAnswer::Failed));
     }
 
-    /// Warns of trouble with a server, as long as the log has not had enough of it. What whoever
+    /// Warns of trouble with a table, as long as the log has not had enough of it. What whoever
     /// asked says about the look-up is said each time.
-    fn warn(&mut self, number: usize, mut message: Message, now: Instant) {
-        let Some(peer) = self.servers.get_mut(number) else { return };
-        let Some(unsaid) = peer.ration.take(now) else { return };
+    fn warn(&mut self, table: TableId, mut message: Message, now: Instant) {
+        let ration = self.rations.entry(table).or_insert_with(|| Ration::new(now));
+        let Some(unsaid) = ration.take(now) else { return };
         if unsaid > 0 {
-            message.text = format!("{} ({unsaid} more troubles with this server)", message.text);
+            message.text = format!("{} ({unsaid} more troubles with this table)", message.text);
         }
         maillog::message(&message);
     }
