@@ -30,7 +30,8 @@ use gatepost::screen::event::{
 use gatepost::screen::logline::{Level, LogLine, Message};
 use gatepost::screen::policy::{DetailLog, Policy, Wording};
 use gatepost::screen::screener::Screener;
-use gatepost::screen::session::{SessionId, Slots};
+use gatepost::screen::session::SessionId;
+use gatepost::screen::slots::Slots;
 use gatepost::screen::test_set::{Action, CacheRecord, Test, UnixTime};
 
 const SERVER: &str = "192.0.2.1:25";

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use gatepost::postfix::attr::{AttrWriter, Scan, scan_strict};
-use gatepost::screen::session::{SessionId, Slots};
+use gatepost::screen::session::SessionId;
+use gatepost::screen::slots::Slots;
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token};
 

@@ -110,9 +110,9 @@ impl Worker {
     /// Closes a socket, and forgets all about it.
     pub(super) fn drop_conn(&mut self, id: SessionId) {
         self.abandon_tls(id);
-        self.timers.cancel(Timer::Session(id));
-        self.timers.cancel(Timer::Linger(id));
         if let Some(conn) = self.conns.remove(id) {
+            // And with it a Linger.
+            self.timers.cancel(Timer::Session(id));
             if conn.is_lingering() {
                 self.lingering -= 1;
             }

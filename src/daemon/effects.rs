@@ -77,7 +77,12 @@ impl Worker {
                     self.results.push_back(Outcome::Closed(id));
                 }
             }
-            Output::SetDeadline(id, at) => self.timers.set(Timer::Session(id), at),
+            Output::SetDeadline(id, at) => {
+                // The timers know slots only, and this one may be somebody else's by now.
+                if self.conns.get(id).is_some() {
+                    self.timers.set(Timer::Session(id), at);
+                }
+            }
             Output::AskList(question) => {
                 if let Some(lists) = &mut self.lists {
                     lists.ask(question, now);
@@ -147,10 +152,10 @@ impl Worker {
     }
 
     fn close(&mut self, id: SessionId, now: Now) {
-        self.timers.cancel(Timer::Session(id));
         self.sources.inquiries.forget(Asker::Session(id));
         self.abandon_tls(id);
         let Some(conn) = self.conns.get_mut(id) else { return };
+        self.timers.cancel(Timer::Session(id));
         if self.lingering < MOST_LINGERING {
             let farewell = conn.say_farewell(&self.reactor, id);
             if conn.is_lingering() {

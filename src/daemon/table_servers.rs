@@ -18,7 +18,7 @@ use super::inquiries::Asker;
 use super::worker::Worker;
 use crate::event::reactor::{Ready, Source};
 use crate::event::stream::Stream;
-use crate::event::timers::Timers;
+use crate::event::timers::{Key, Timers};
 use crate::postfix::local;
 use crate::postfix::maillog;
 use crate::postfix::message::Message;
@@ -26,7 +26,8 @@ use crate::postfix::remote::{self, Asked, Customs, Progress, Silence, Talk, Then
 use crate::postfix::table::{Dialect, RemoteAnswer, RemoteQuestion, RemoteTable, Server, TableId};
 use crate::screen::event::{Input, Now};
 use crate::screen::ration::Ration;
-use crate::screen::session::{SessionId, Slots};
+use crate::screen::session::SessionId;
+use crate::screen::slots::Slots;
 use crate::sys::errno_text;
 
 /// How long a question may take. More than that would have been the end of postscreen(8), by
@@ -114,12 +115,21 @@ struct Connection {
     interest: Interest,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Timer {
     /// The time of the question on a connection is over, or that of an idle connection.
     Connection(SessionId),
     /// The first question in a queue has waited long enough, or may be tried again.
     Queue(usize),
+}
+
+impl Key for Timer {
+    fn index(self) -> usize {
+        match self {
+            Timer::Connection(id) => 2 * id.slot as usize,
+            Timer::Queue(number) => 2 * number + 1,
+        }
+    }
 }
 
 impl TableServers {
@@ -461,8 +471,8 @@ impl TableServers {
     }
 
     fn close(&mut self, id: SessionId) {
-        self.timers.cancel(Timer::Connection(id));
         let Some(mut connection) = self.connections.remove(id) else { return };
+        self.timers.cancel(Timer::Connection(id));
         // Closing it, which follows, does the same if this fails.
         let _ = self.registry.deregister(&mut connection.stream);
         if let Some(peer) = self.servers.get_mut(connection.server) {

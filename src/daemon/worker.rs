@@ -22,13 +22,14 @@ use crate::cache::watchdog::Heartbeat;
 use crate::control::{Channel, FromWorker};
 use crate::event::conn::Conn;
 use crate::event::reactor::{Reactor, Ready, Source};
-use crate::event::timers::Timers;
+use crate::event::timers::{Key, Timers};
 use crate::postfix::pass::PassError;
 use crate::postfix::table::Index;
 use crate::screen::dnsbl::guard::saved::Saved;
 use crate::screen::event::{HandOffResult, Input, Now, Output};
 use crate::screen::screener::Screener;
-use crate::screen::session::{ById, SessionId, Slots};
+use crate::screen::session::SessionId;
+use crate::screen::slots::{ById, Slots};
 use crate::screen::test_set::UnixTime;
 
 /// All that a worker owns.
@@ -113,11 +114,12 @@ impl fmt::Display for Watched {
 }
 
 /// What a deadline is for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Timer {
     /// The core's, for a session.
     Session(SessionId),
-    /// A socket has waited long enough for its end.
+    /// A socket has waited long enough for its end. It has no session any more, so this takes
+    /// the place of the session's deadline.
     Linger(SessionId),
     /// The guard of the DNS blocklists has something to do.
     Guard,
@@ -127,6 +129,18 @@ pub enum Timer {
     Idle,
     /// The end after SIGTERM.
     LastCall,
+}
+
+impl Key for Timer {
+    fn index(self) -> usize {
+        match self {
+            Timer::Guard => 0,
+            Timer::Accept => 1,
+            Timer::Idle => 2,
+            Timer::LastCall => 3,
+            Timer::Session(id) | Timer::Linger(id) => 4 + id.slot as usize,
+        }
+    }
 }
 
 /// What an effect has come to.

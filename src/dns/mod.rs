@@ -18,7 +18,8 @@ mod timers;
 mod transport;
 mod udp;
 
-use crate::screen::session::{SessionId, Slots};
+use crate::screen::session::SessionId;
+use crate::screen::slots::Slots;
 
 /// Names a look-up: the same kind of number as a session's.
 type LookupId = SessionId;

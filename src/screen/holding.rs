@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use super::event::{Lookup, Output, Watch};
 use super::reply::Reply;
 use super::screener::{Screener, Turn};
-use super::session::{ById, Phase, SessionId};
+use super::session::{Phase, SessionId};
+use super::slots::ById;
 
 /// What is held back, by session. Some of these sessions have ended.
 #[derive(Debug, Default)]

@@ -26,6 +26,7 @@ pub mod ration;
 pub mod reply;
 pub mod screener;
 pub mod session;
+pub mod slots;
 pub mod smtp;
 pub mod starttls;
 pub mod test_set;

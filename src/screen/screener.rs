@@ -23,7 +23,8 @@ use super::policy::{Policy, Stressed};
 use super::proxy::{self, Approaching, Untold};
 use super::ration::Ration;
 use super::reply::Reply;
-use super::session::{ById, Phase, Session, SessionId};
+use super::session::{Phase, Session, SessionId};
+use super::slots::ById;
 use super::starttls;
 use super::verdict::{self, TlsHealth};
 

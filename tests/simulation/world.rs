@@ -13,7 +13,8 @@ use gatepost::screen::event::{
 use gatepost::screen::policy::Policy;
 use gatepost::screen::reply::Reply;
 use gatepost::screen::screener::Screener;
-use gatepost::screen::session::{SessionId, Slots};
+use gatepost::screen::session::SessionId;
+use gatepost::screen::slots::Slots;
 use gatepost::screen::test_set::UnixTime;
 
 use crate::agenda::{Entry, Event};

@@ -10,7 +10,8 @@ use gatepost::screen::dnsbl::guard::saved::Saved;
 use gatepost::screen::event::{HandOffResult, Input, Now, Output, PEEK_LIMIT, TlsNews, Watch};
 use gatepost::screen::policy::Policy;
 use gatepost::screen::screener::Screener;
-use gatepost::screen::session::{SessionId, Slots};
+use gatepost::screen::session::SessionId;
+use gatepost::screen::slots::Slots;
 use gatepost::screen::test_set::UnixTime;
 
 use super::seat::{Seat, Starting, UnderWay};
