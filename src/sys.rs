@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub mod lmdb;
+pub mod message;
 #[cfg(feature = "pcre")]
 pub mod pcre;
 

@@ -1,10 +1,11 @@
 //! New connections.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use mio::net::TcpStream;
+use mio::net::{TcpListener, TcpStream};
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 
@@ -16,6 +17,33 @@ use crate::sys;
 
 /// How long to wait when there is no descriptor left for a connection.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// A socket that clients come to.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub(super) socket: TcpListener,
+    /// Where it is, unless it listens at every address of ours.
+    address: Option<SocketAddr>,
+}
+
+impl Listener {
+    /// Takes over one of master(8)'s sockets.
+    ///
+    /// # Errors
+    /// It cannot be set to not waiting.
+    pub fn new(socket: OwnedFd) -> io::Result<Listener> {
+        let socket = StdListener::from(socket);
+        socket.set_nonblocking(true)?;
+        // A client that vanishes without a word is found out, even by smtpd(8) later on. Its
+        // socket has this from the listener.
+        if let Err(errno) = setsockopt(&socket, sockopt::KeepAlive, &true) {
+            log::warn!("setsockopt SO_KEEPALIVE: {}", sys::errno_text(errno));
+        }
+        let address = socket.local_addr().ok().filter(|address| !address.ip().is_unspecified());
+        Ok(Listener { socket: TcpListener::from_std(socket), address })
+    }
+}
 
 /// What a failed accept means.
 enum Refused {
@@ -32,10 +60,11 @@ impl Worker {
     pub(super) fn accept(&mut self, number: u32, now: Now) {
         for _ in 0..self.settings.accept_batch {
             let Some(listener) = self.listeners.get(number as usize) else { return };
-            match listener.accept().map_err(refused) {
+            match listener.socket.accept().map_err(refused) {
                 Ok((stream, peer)) => {
+                    let local = listener.address.map_or_else(|| stream.local_addr(), Ok);
                     self.accept_trouble = false;
-                    self.welcome(stream, peer, now);
+                    self.welcome(stream, peer, local, now);
                 }
                 Err(Refused::Nothing) => return,
                 Err(Refused::Gone) => {}
@@ -46,12 +75,13 @@ impl Worker {
         self.acceptable.push_back(number);
     }
 
-    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr, now: Now) {
-        // A client that vanishes without a word is found out, even by smtpd(8) later on.
-        if let Err(errno) = setsockopt(&stream, sockopt::KeepAlive, &true) {
-            log::warn!("setsockopt SO_KEEPALIVE: {}", sys::errno_text(errno));
-        }
-        let local = stream.local_addr();
+    fn welcome(
+        &mut self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        local: io::Result<SocketAddr>,
+        now: Now,
+    ) {
         if self.conns.len() >= MOST_SOURCES {
             return;
         }
@@ -110,5 +140,30 @@ fn refused(error: io::Error) -> Refused {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EPROTO | Errno::EHOSTDOWN | Errno::ENONET) => Refused::Gone,
         _ => Refused::Trouble(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::getsockopt;
+    use std::net::TcpStream as StdStream;
+
+    #[test]
+    fn clients_are_kept_alive_by_their_listener() {
+        let listener = StdListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = Listener::new(listener.into()).unwrap();
+        assert_eq!(listener.address, Some(address));
+        let _client = StdStream::connect(address).unwrap();
+        let (stream, _) = listener.socket.accept().unwrap();
+        assert!(getsockopt(&stream, sockopt::KeepAlive).unwrap());
+        assert_eq!(stream.local_addr().unwrap(), address);
+    }
+
+    #[test]
+    fn a_listener_at_every_address_does_not_tell_which() {
+        let listener = StdListener::bind("0.0.0.0:0").unwrap();
+        assert_eq!(Listener::new(listener.into()).unwrap().address, None);
     }
 }

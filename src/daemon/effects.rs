@@ -141,9 +141,9 @@ impl Worker {
         let socket = conn.lend(&self.reactor).map_err(|error| {
             PassError::Send(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
         })?;
-        let payload = pass::encode(client, server);
+        pass::encode(&mut self.bytes, client, server);
         let service = &self.settings.pass_service;
-        let channel = pass::connect_and_send(service, socket, &payload)?;
+        let channel = pass::connect_and_send(service, socket, &self.bytes)?;
         Ok(match conn.passed(&self.reactor, id, channel.into()) {
             Ok(()) => Heard::Later,
             // The kernel delivers what was sent also when we do not wait for it.

@@ -55,7 +55,7 @@ impl Worker {
 
     fn stop_listening(&mut self) {
         for mut listener in self.listeners.drain(..) {
-            let _ = self.reactor.deregister(&mut listener);
+            let _ = self.reactor.deregister(&mut listener.socket);
         }
         self.acceptable.clear();
         self.timers.cancel(Timer::Accept);

@@ -1,16 +1,15 @@
 //! From a fresh fork to a worker in its jail.
 
 use std::io;
-use std::net::TcpListener as StdListener;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::net::TcpListener;
 use nix::sys::signal::Signal;
 use thiserror::Error;
 
+use super::accept::Listener;
 use super::effects::saved_lists;
 use super::inquiries::Inquiries;
 use super::lists::ListLookups;
@@ -147,10 +146,7 @@ fn begin(mut start: Start) -> Result<Worker, StartError> {
     }
     start.supervisor.set_nonblocking().map_err(system("control channel"))?;
 
-    let listeners: Vec<StdListener> = start.listeners.into_iter().map(StdListener::from).collect();
-    for listener in &listeners {
-        listener.set_nonblocking(true).map_err(system("fcntl"))?;
-    }
+    let listeners: io::Result<_> = start.listeners.into_iter().map(Listener::new).collect();
     let lists = start
         .name_servers
         .map(|names| ListLookups::new(&start.policy.dnsbl, names, &reactor, now().mono))
@@ -160,7 +156,7 @@ fn begin(mut start: Start) -> Result<Worker, StartError> {
         reactor,
         lists,
         saved_lists,
-        listeners: listeners.into_iter().map(TcpListener::from_std).collect(),
+        listeners: listeners.map_err(system("fcntl"))?,
         screener: Screener::new(start.policy),
         table_servers,
         sources: Sources { tables: start.tables, inquiries: Inquiries::default(), cache },

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{fmt, io};
 
-use mio::net::TcpListener;
 use nix::errno::Errno;
 use nix::sys::signalfd::SignalFd;
 
+use super::accept::Listener;
 use super::clients::read_size;
 use super::lists::ListLookups;
 use super::lookups::Sources;
@@ -37,7 +37,7 @@ use crate::screen::test_set::UnixTime;
 pub struct Worker {
     pub(super) reactor: Reactor,
     /// Empty when this worker takes no new clients.
-    pub(super) listeners: Vec<TcpListener>,
+    pub(super) listeners: Vec<Listener>,
     pub(super) conns: Slots<Conn>,
     /// The channels to tlsproxy(8) of clients that it has not taken yet.
     pub(super) asking: ById<Asking>,
@@ -183,7 +183,7 @@ pub struct Parts {
     /// The poll, with nothing registered but the storage thread's waker.
     pub reactor: Reactor,
     /// The listening sockets.
-    pub listeners: Vec<TcpListener>,
+    pub listeners: Vec<Listener>,
     /// The core.
     pub screener: Screener,
     /// Tables and cache.
@@ -216,7 +216,7 @@ impl Worker {
         let signals = parts.signals.as_raw_fd();
         reactor.register(&mut SourceFd(&signals), Source::Signal, Interest::READABLE)?;
         for (number, listener) in (0..).zip(&mut parts.listeners) {
-            reactor.register(listener, Source::Listener(number), Interest::READABLE)?;
+            reactor.register(&mut listener.socket, Source::Listener(number), Interest::READABLE)?;
         }
         let input = vec![0; read_size(parts.screener.policy().line_length_limit)];
         let mut worker = Worker {
@@ -328,7 +328,7 @@ impl Worker {
             Source::TlsChannel(id) => self.tlsproxy_says(id, now),
             Source::TableServer(id) => self.table_servers.ready(id, event, now.mono),
             Source::PassChannel(id) => {
-                if self.conns.get_mut(id).is_some_and(Conn::was_taken) {
+                if self.conns.get_mut(id).is_some_and(|conn| conn.was_taken(event.ended)) {
                     let result = HandOffResult::Done;
                     self.feed(Input::HandOff { session: id, result }, now);
                 }

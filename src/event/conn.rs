@@ -31,6 +31,8 @@ pub struct Conn {
     unsent: Vec<u8>,
     /// The client will send no more than is there.
     ended: bool,
+    /// Another process may have the socket too.
+    shared: bool,
     stage: Stage,
 }
 
@@ -78,6 +80,7 @@ impl Conn {
             watch: Watch::Nothing,
             unsent: Vec::new(),
             ended: false,
+            shared: false,
             stage: Stage::Open,
         }
     }
@@ -213,6 +216,7 @@ impl Conn {
             reactor.deregister(&mut self.stream)?;
         }
         self.watch = Watch::Nothing;
+        self.shared = true;
         Ok(self.stream.as_fd())
     }
 
@@ -230,9 +234,13 @@ impl Conn {
         watched
     }
 
-    /// Whether smtpd(8) has closed the channel, and so has the client.
-    pub fn was_taken(&mut self) -> bool {
+    /// Whether smtpd(8) has closed the channel, and so has the client. `ended` is what the
+    /// reactor knows of that: its word spares a read.
+    pub fn was_taken(&mut self, ended: bool) -> bool {
         let Stage::Passed(channel) = &mut self.stage else { return false };
+        if ended {
+            return true;
+        }
         let mut nothing = [0; 16];
         loop {
             match channel.read(&mut nothing) {
@@ -256,6 +264,7 @@ impl Conn {
             reactor.deregister(&mut self.stream)?;
         }
         self.stream = Stream::Unix(channel);
+        self.shared = false;
         if self.unsent.is_empty() { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
     }
 
@@ -298,14 +307,12 @@ impl Conn {
         Ok(Farewell::Lingers)
     }
 
-    /// Takes the socket and its channel out of the reactor before they are closed.
+    /// Closes the socket. The kernel takes it out of the reactor, unless somebody else has it
+    /// too.
     pub fn release(mut self, reactor: &Reactor) {
-        // An error means that it was not registered, and then there is nothing to undo.
-        if self.registered.is_some() {
+        if self.shared && self.registered.is_some() {
+            // An error means that it was not registered, and then there is nothing to undo.
             let _ = reactor.deregister(&mut self.stream);
-        }
-        if let Stage::Passed(channel) = &mut self.stage {
-            let _ = reactor.deregister(channel);
         }
     }
 }

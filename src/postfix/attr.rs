@@ -4,11 +4,12 @@
 //! be empty, so two NUL bytes in a row are not the end: strings have to be counted.
 
 use std::fmt;
+use std::io::Write as _;
 use std::net::IpAddr;
 
 use thiserror::Error;
 
-use crate::screen::address::address_text;
+use crate::screen::address::AddressText;
 
 /// A string that cannot travel in an attribute list, because NUL is the separator there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -28,6 +29,11 @@ impl AttrWriter {
     /// Nothing written yet.
     pub fn new() -> AttrWriter {
         AttrWriter::default()
+    }
+
+    /// What was written goes behind `bytes`, whose room is used.
+    pub fn after(bytes: Vec<u8>) -> AttrWriter {
+        AttrWriter { bytes }
     }
 
     /// Adds a string, which may be empty.
@@ -50,12 +56,12 @@ impl AttrWriter {
 
     /// Adds an unsigned number.
     pub fn long(&mut self, name: &'static str, value: u64) -> &mut AttrWriter {
-        self.pair(name, value.to_string().as_bytes())
+        self.shown(name, value)
     }
 
     /// Adds a network address in its text form.
     pub fn address(&mut self, name: &'static str, value: IpAddr) -> &mut AttrWriter {
-        self.pair(name, address_text(value).as_bytes())
+        self.shown(name, AddressText(value))
     }
 
     /// Ends a list. Another list may follow, for protocols that want two in one write.
@@ -69,12 +75,22 @@ impl AttrWriter {
         self.bytes
     }
 
+    fn shown(&mut self, name: &'static str, value: impl fmt::Display) -> &mut AttrWriter {
+        // Writing to a Vec cannot fail, and the text of a number or an address has no NUL.
+        write!(self.named(name).bytes, "{value}\0").ok();
+        self
+    }
+
     fn pair(&mut self, name: &'static str, value: &[u8]) -> &mut AttrWriter {
+        self.named(name).bytes.extend_from_slice(value);
+        self.bytes.push(0);
+        self
+    }
+
+    fn named(&mut self, name: &'static str) -> &mut AttrWriter {
         debug_assert!(!name.is_empty() && !name.contains('\0'));
-        for part in [name.as_bytes(), value] {
-            self.bytes.extend_from_slice(part);
-            self.bytes.push(0);
-        }
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.push(0);
         self
     }
 }

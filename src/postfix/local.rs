@@ -1,13 +1,12 @@
 //! The sockets of Postfix's services: reached and written to without ever waiting.
 
-use std::io::IoSlice;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
-};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+
+use crate::sys::message;
 
 /// Connects to the service that listens at `path` (relative to the queue directory, so that it
 /// holds in a jail too).
@@ -33,11 +32,6 @@ pub fn send(
     payload: &[u8],
     descriptor: Option<BorrowedFd<'_>>,
 ) -> Result<(), Errno> {
-    let descriptors: Vec<RawFd> = descriptor.iter().map(AsRawFd::as_raw_fd).collect();
-    let control = [ControlMessage::ScmRights(&descriptors)];
-    let control = if descriptors.is_empty() { &[][..] } else { &control };
-    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-    let parts = [IoSlice::new(payload)];
-    let sent = sendmsg::<UnixAddr>(channel.as_raw_fd(), &parts, control, flags, None)?;
+    let sent = message::send(channel, payload, descriptor)?;
     if sent == payload.len() { Ok(()) } else { Err(Errno::EMSGSIZE) }
 }

@@ -30,20 +30,19 @@ pub enum PassError {
 }
 
 /// What to send along with the client's descriptor: the one byte that carries it, then the
-/// attribute list. Where IPv4 is served, IPv4-mapped addresses have become plain IPv4 before;
-/// where it is not, smtpd dies of a plain one and takes a mapped one as it is.
-pub fn encode(client: SocketAddr, server: SocketAddr) -> Vec<u8> {
-    let mut list = AttrWriter::new();
+/// attribute list. It takes the place of what was in `payload`. Where IPv4 is served,
+/// IPv4-mapped addresses have become plain IPv4 before; where it is not, smtpd dies of a plain
+/// one and takes a mapped one as it is.
+pub fn encode(payload: &mut Vec<u8>, client: SocketAddr, server: SocketAddr) {
+    payload.clear();
+    payload.push(0);
+    let mut list = AttrWriter::after(std::mem::take(payload));
     list.address("client_address", client.ip())
         .long("client_port", u64::from(client.port()))
         .address("server_address", server.ip())
         .long("server_port", u64::from(server.port()))
         .end();
-    let list = list.into_bytes();
-    let mut payload = Vec::with_capacity(1 + list.len());
-    payload.push(0);
-    payload.extend_from_slice(&list);
-    payload
+    *payload = list.into_bytes();
 }
 
 /// Hands `client` to the service that listens at `path` (relative to the queue directory, so
@@ -109,6 +108,12 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn encoded(client: SocketAddr, server: SocketAddr) -> Vec<u8> {
+        let mut payload = b"old".to_vec();
+        encode(&mut payload, client, server);
+        payload
+    }
+
     fn receive(channel: &UnixStream) -> Option<RawFd> {
         let mut byte = [1];
         let mut space = nix::cmsg_space!(RawFd);
@@ -125,7 +130,7 @@ mod tests {
 
     #[test]
     fn payload_is_a_byte_and_the_worked_example() {
-        let payload = encode(address("127.1.2.3:59313"), address("127.0.0.1:12025"));
+        let payload = encoded(address("127.1.2.3:59313"), address("127.0.0.1:12025"));
         assert_eq!(payload.split_first(), Some((&0, WORKED_EXAMPLE)));
         assert_eq!(WORKED_EXAMPLE.len(), 87);
     }
@@ -137,7 +142,7 @@ mod tests {
             ("[::192.0.2.65]:1", "::192.0.2.65"),
             ("[fe80::5%1]:1", "fe80::5"),
         ] {
-            let payload = encode(address(client), address("[2001:db8::19]:25"));
+            let payload = encoded(address(client), address("[2001:db8::19]:25"));
             let expected = format!(
                 "\0client_address\0{expected}\0client_port\x001\0\
                  server_address\x002001:db8::19\0server_port\x0025\0\0"
@@ -151,7 +156,7 @@ mod tests {
         let socket = Socket::new("whole");
         let listener = UnixListener::bind(&socket.0).unwrap();
         let (mut client, ours) = UnixStream::pair().unwrap();
-        let payload = encode(address("127.1.2.3:59313"), address("127.0.0.1:12025"));
+        let payload = encoded(address("127.1.2.3:59313"), address("127.0.0.1:12025"));
         let channel = connect_and_send(&socket.0, ours.as_fd(), &payload).unwrap();
         let flags = FdFlag::from_bits_retain(fcntl(&channel, FcntlArg::F_GETFD).unwrap());
         assert!(flags.contains(FdFlag::FD_CLOEXEC));
