@@ -57,6 +57,9 @@ enum Refused {
 
 impl Worker {
     /// Takes in what waits at a listener.
+    ///
+    /// Each client has a time of its own: by that of the turn, which may have begun a while ago,
+    /// its greet wait would be too short.
     pub(super) fn accept(&mut self, number: u32, now: Now) {
         for _ in 0..self.settings.accept_batch {
             let Some(listener) = self.listeners.get(number as usize) else { return };
@@ -64,7 +67,7 @@ impl Worker {
                 Ok((stream, peer)) => {
                     let local = listener.address.map_or_else(|| stream.local_addr(), Ok);
                     self.accept_trouble = false;
-                    self.welcome(stream, peer, local, now);
+                    self.welcome(stream, peer, local, super::worker::now());
                 }
                 Err(Refused::Nothing) => return,
                 Err(Refused::Gone) => {}

@@ -116,6 +116,9 @@ impl Worker {
             if conn.is_lingering() {
                 self.lingering -= 1;
             }
+            if conn.is_passed() {
+                self.hand_offs.closed();
+            }
             conn.release(&self.reactor);
         }
     }

@@ -1,16 +1,13 @@
 //! What the core wants done, done.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::inquiries::Asker;
 use super::worker::{Outcome, Timer, Worker};
-use nix::errno::Errno;
 
 use crate::event::conn::Farewell;
 use crate::postfix::maillog::{self, Program};
-use crate::postfix::pass::{self, PassError};
 use crate::screen::dnsbl::guard::saved::Saved;
 use crate::screen::event::{Input, Now, Output};
 use crate::screen::logline::LogLine;
@@ -99,7 +96,9 @@ impl Worker {
                 self.sources.cache.note(&name, &saved.encode());
             }
             Output::Store(address, record) => self.sources.cache.store(address, record),
-            Output::HandOff { session, client, server } => self.pass(session, client, server),
+            Output::HandOff { session, client, server } => {
+                self.hand_offs.want(session, client, server);
+            }
             Output::StartTls { session, client } => self.start_tls(session, client),
             Output::AbandonTls(id) => self.give_up_on_tlsproxy(id),
             Output::TlsBegins(id) => self.tls_begins(id),
@@ -112,7 +111,7 @@ impl Worker {
         // Writing into a String cannot fail.
         let _ = write!(self.text, "{line}");
         let program = if line.is_dnsblog() { Program::Dnsblog } else { Program::Postscreen };
-        maillog::write(program, line.level(), &self.text);
+        maillog::write_later(program, line.level(), &self.text);
     }
 
     /// Sends `bytes`.
@@ -121,34 +120,6 @@ impl Worker {
         if conn.send(&self.reactor, id, &self.bytes).is_err() {
             self.results.push_back(Outcome::Closed(id));
         }
-    }
-
-    fn pass(&mut self, id: SessionId, client: SocketAddr, server: SocketAddr) {
-        match self.try_pass(id, client, server) {
-            Ok(Heard::Later) => {}
-            Ok(Heard::Never) => self.results.push_back(Outcome::Passed(id)),
-            Err(error) => self.results.push_back(Outcome::NotPassed(id, error)),
-        }
-    }
-
-    fn try_pass(
-        &mut self,
-        id: SessionId,
-        client: SocketAddr,
-        server: SocketAddr,
-    ) -> Result<Heard, PassError> {
-        let Some(conn) = self.conns.get_mut(id) else { return Ok(Heard::Later) };
-        let socket = conn.lend(&self.reactor).map_err(|error| {
-            PassError::Send(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
-        })?;
-        pass::encode(&mut self.bytes, client, server);
-        let service = &self.settings.pass_service;
-        let channel = pass::connect_and_send(service, socket, &self.bytes)?;
-        Ok(match conn.passed(&self.reactor, id, channel.into()) {
-            Ok(()) => Heard::Later,
-            // The kernel delivers what was sent also when we do not wait for it.
-            Err(_) => Heard::Never,
-        })
     }
 
     fn close(&mut self, id: SessionId, now: Now) {
@@ -167,12 +138,4 @@ impl Worker {
         }
         self.drop_conn(id);
     }
-}
-
-/// When it is known that smtpd(8) has taken a client.
-enum Heard {
-    /// When the channel closes.
-    Later,
-    /// The channel cannot be watched.
-    Never,
 }

@@ -2,13 +2,14 @@
 //!
 //! `startup` opens what it needs and locks itself in, `worker` is the loop, `accept` takes
 //! connections in, `clients` reports what their sockets say, `effects` does what the core wants
-//! done, `starttls` talks to tlsproxy(8), `lookups` answers the core's questions, `lists` asks DNS
+//! done, `hand_offs` passes clients to smtpd(8), `starttls` to tlsproxy(8), `lookups` answers the core's questions, `lists` asks DNS
 //! blocklists on its behalf at the servers that `names` knows, `lifecycle` obeys the supervisor and
 //! signals.
 
 mod accept;
 mod clients;
 mod effects;
+mod hand_offs;
 mod inquiries;
 mod lifecycle;
 mod lists;

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::accept::Listener;
 use super::effects::saved_lists;
+use super::hand_offs::HandOffs;
 use super::inquiries::Inquiries;
 use super::lists::ListLookups;
 use super::lookups::Sources;
@@ -123,6 +124,7 @@ fn begin(mut start: Start) -> Result<Worker, StartError> {
     enter(&start.owner, start.unprivileged, start.jail.as_deref())?;
 
     let reactor = Reactor::new().map_err(system("epoll_create"))?;
+    let hand_offs = HandOffs::new().map_err(system("epoll_create"))?;
     let registry = reactor.share().map_err(system("epoll"))?;
     let table_servers = TableServers::new(registry, start.table_servers);
     let heartbeat = Arc::new(Heartbeat::new());
@@ -154,6 +156,7 @@ fn begin(mut start: Start) -> Result<Worker, StartError> {
         .map_err(system("epoll"))?;
     Worker::new(Parts {
         reactor,
+        hand_offs,
         lists,
         saved_lists,
         listeners: listeners.map_err(system("fcntl"))?,

@@ -14,6 +14,7 @@ use nix::sys::signalfd::SignalFd;
 
 use super::accept::Listener;
 use super::clients::read_size;
+use super::hand_offs::HandOffs;
 use super::lists::ListLookups;
 use super::lookups::Sources;
 use super::starttls::{Asking, Tlsproxy};
@@ -23,14 +24,18 @@ use crate::control::{Channel, FromWorker};
 use crate::event::conn::Conn;
 use crate::event::reactor::{Reactor, Ready, Source};
 use crate::event::timers::{Key, Timers};
+use crate::postfix::maillog;
 use crate::postfix::pass::PassError;
 use crate::postfix::table::Index;
 use crate::screen::dnsbl::guard::saved::Saved;
-use crate::screen::event::{HandOffResult, Input, Now, Output};
+use crate::screen::event::{Input, Now, Output};
 use crate::screen::screener::Screener;
 use crate::screen::session::SessionId;
 use crate::screen::slots::{ById, Slots};
 use crate::screen::test_set::UnixTime;
+
+/// How long to wait when the log service has no room.
+const LOG_RETRY: Duration = Duration::from_millis(1);
 
 /// All that a worker owns.
 #[derive(Debug)]
@@ -54,6 +59,9 @@ pub struct Worker {
     pub(super) readable: VecDeque<SessionId>,
     /// Listeners that may have more connections than were taken.
     pub(super) acceptable: VecDeque<u32>,
+    pub(super) hand_offs: HandOffs,
+    /// There are records that the log service had no room for.
+    pub(super) log_waits: bool,
     /// How many sockets wait for their end; see [`Conn::say_farewell`].
     pub(super) lingering: usize,
     pub(super) accept_trouble: bool,
@@ -182,6 +190,8 @@ pub enum Idleness {
 pub struct Parts {
     /// The poll, with nothing registered but the storage thread's waker.
     pub reactor: Reactor,
+    /// The way to smtpd(8).
+    pub(super) hand_offs: HandOffs,
     /// The listening sockets.
     pub listeners: Vec<Listener>,
     /// The core.
@@ -232,6 +242,8 @@ impl Worker {
             results: VecDeque::new(),
             readable: VecDeque::new(),
             acceptable: VecDeque::new(),
+            hand_offs: parts.hand_offs,
+            log_waits: false,
             lingering: 0,
             accept_trouble: false,
             outputs: Vec::new(),
@@ -268,6 +280,7 @@ impl Worker {
             self.turn(&ready);
             self.heartbeat.turn_ends();
         }
+        maillog::finish();
         self.sources.cache.flush_and_close();
         Ok(())
     }
@@ -279,7 +292,16 @@ impl Worker {
     fn next_deadline(&mut self) -> Option<Instant> {
         let lists = self.lists.as_mut().and_then(ListLookups::next_deadline);
         let tables = self.table_servers.next_deadline();
-        self.timers.next_deadline().into_iter().chain(lists).chain(tables).min()
+        let hand_offs = self.hand_offs.next_deadline();
+        let log = self.log_waits.then(|| Instant::now() + LOG_RETRY);
+        self.timers
+            .next_deadline()
+            .into_iter()
+            .chain(lists)
+            .chain(tables)
+            .chain(hand_offs)
+            .chain(log)
+            .min()
     }
 
     fn turn(&mut self, ready: &[Ready]) {
@@ -287,6 +309,7 @@ impl Worker {
         // What was left over from earlier turns; what this turn adds waits for the next one.
         let (results, readable) = (self.results.len(), self.readable.len());
         let acceptable = self.acceptable.len();
+        self.look_after_hand_offs(now);
         for event in ready {
             self.ready(*event, now);
         }
@@ -310,6 +333,7 @@ impl Worker {
             }
         }
         self.tables_elsewhere(now);
+        self.hand_off_clients();
         self.watch_idleness(now);
     }
 
@@ -327,12 +351,8 @@ impl Worker {
             }
             Source::TlsChannel(id) => self.tlsproxy_says(id, now),
             Source::TableServer(id) => self.table_servers.ready(id, event, now.mono),
-            Source::PassChannel(id) => {
-                if self.conns.get_mut(id).is_some_and(|conn| conn.was_taken(event.ended)) {
-                    let result = HandOffResult::Done;
-                    self.feed(Input::HandOff { session: id, result }, now);
-                }
-            }
+            // Looked at in every turn. Their channels have an epoll of their own.
+            Source::HandOffs | Source::PassChannel(_) => {}
         }
     }
 

@@ -19,7 +19,7 @@ pub const OUTPUT_LIMIT: usize = 256 * 1024;
 /// How much is thrown away of what a client still sends after our last word, bytes.
 const DISCARD_LIMIT: usize = 64 * 1024;
 
-/// A client's socket, or in its place the channel to tlsproxy(8), which has it.
+/// A client's socket, or in its place the channel to tlsproxy(8) or smtpd(8), which has it.
 ///
 /// It is registered with the reactor only while something is to be heard from it: a client
 /// that is handed off at once never is.
@@ -41,9 +41,9 @@ pub struct Conn {
 enum Stage {
     /// To us.
     Open,
-    /// To smtpd(8) as soon as it closes this channel. Our copy may only be closed: whatever
-    /// else is done to it happens to smtpd's client.
-    Passed(UnixStream),
+    /// To smtpd(8); the stream is the channel, which smtpd closes when it has the socket. Ours
+    /// is closed: the kernel keeps what is under way.
+    Passed,
     /// To nobody: we wait for the client to have read our last word.
     Lingering {
         /// How much has been thrown away since, bytes.
@@ -220,30 +220,38 @@ impl Conn {
         Ok(self.stream.as_fd())
     }
 
-    /// The socket is under way to smtpd(8), which closes this channel when it has it. Fails
-    /// when that cannot be watched; the socket is smtpd's all the same.
+    /// The socket is under way to smtpd(8), which closes this channel when it has it; the
+    /// channel takes its place. Fails when `channels` cannot watch it; the socket is smtpd's all
+    /// the same.
     pub fn passed(
         &mut self,
-        reactor: &Reactor,
+        channels: &Reactor,
         id: SessionId,
         channel: std::os::unix::net::UnixStream,
     ) -> io::Result<()> {
-        let mut channel = UnixStream::from_std(channel);
-        let watched = reactor.register(&mut channel, Source::PassChannel(id), Interest::READABLE);
-        self.stage = Stage::Passed(channel);
-        watched
+        self.stream = Stream::Unix(UnixStream::from_std(channel));
+        self.shared = false;
+        self.stage = Stage::Passed;
+        channels.register(&mut self.stream, Source::PassChannel(id), Interest::READABLE)
+    }
+
+    /// Whether the socket is under way to smtpd(8), or with it.
+    pub fn is_passed(&self) -> bool {
+        matches!(self.stage, Stage::Passed)
     }
 
     /// Whether smtpd(8) has closed the channel, and so has the client. `ended` is what the
     /// reactor knows of that: its word spares a read.
     pub fn was_taken(&mut self, ended: bool) -> bool {
-        let Stage::Passed(channel) = &mut self.stage else { return false };
+        if !self.is_passed() {
+            return false;
+        }
         if ended {
             return true;
         }
         let mut nothing = [0; 16];
         loop {
-            match channel.read(&mut nothing) {
+            match self.stream.read(&mut nothing) {
                 Ok(0) => return true,
                 Ok(_) => {} // The receiver has nothing to say.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
@@ -273,7 +281,7 @@ impl Conn {
     /// half is shut down, and the client gets a moment to do likewise.
     pub fn say_farewell(&mut self, reactor: &Reactor, id: SessionId) -> io::Result<Farewell> {
         match self.stage {
-            Stage::Passed(_) => return Ok(Farewell::Done),
+            Stage::Passed => return Ok(Farewell::Done),
             Stage::Open => self.stage = Stage::Lingering { discarded: 0 },
             Stage::Lingering { .. } => {}
         }

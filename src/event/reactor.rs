@@ -1,6 +1,7 @@
 //! mio's poll, with names instead of numbers.
 
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
 use mio::event::Source as Pollable;
@@ -34,6 +35,8 @@ pub enum Source {
     TlsChannel(SessionId),
     /// A connection to a server of tables, numbered like sessions.
     TableServer(SessionId),
+    /// The channels over which clients are being handed to smtpd(8).
+    HandOffs,
 }
 
 // A token holds a kind, a slot and a whole generation.
@@ -63,6 +66,7 @@ impl Source {
             Source::Dns { slot, generation } => (6, slot, generation),
             Source::TlsChannel(id) => (7, id.slot, id.generation),
             Source::TableServer(id) => (8, id.slot, id.generation),
+            Source::HandOffs => (9, 0, 0),
         };
         let slot = (slot & SLOT_MASK) as usize;
         Token(kind << KIND_SHIFT | slot << 32 | generation as usize)
@@ -82,6 +86,7 @@ impl Source {
             6 => Source::Dns { slot, generation },
             7 => Source::TlsChannel(id),
             8 => Source::TableServer(id),
+            9 => Source::HandOffs,
             _ => return None,
         })
     }
@@ -186,6 +191,13 @@ impl Reactor {
     }
 }
 
+/// So that it can be watched by another one.
+impl AsRawFd for Reactor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,6 +217,7 @@ mod tests {
             Source::PassChannel(SessionId { slot: 3, generation: 9 }),
             Source::Dns { slot: 5, generation: u32::MAX },
             Source::TlsChannel(id),
+            Source::HandOffs,
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }

@@ -1,5 +1,5 @@
-//! Bytes and a descriptor in one message, without the allocations of the safe wrapper: every
-//! client that is handed off costs one such message.
+//! Messages without the allocations of the safe wrappers: bytes and a descriptor in one, which
+//! every client that is handed off costs, and several in one call.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -52,6 +52,57 @@ pub fn send(
     usize::try_from(sent).map_err(|_| Errno::last())
 }
 
+/// The most messages that [`send_many`] sends at once.
+pub const MOST_AT_ONCE: usize = 32;
+
+/// What [`send_many`] does about a receiver that has no room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Patience {
+    /// It waits, as long as the socket's SO_SNDTIMEO allows.
+    Waits,
+    /// It does not wait.
+    None,
+}
+
+/// Sends messages over a connected socket, one after the other, [`MOST_AT_ONCE`] at most.
+/// Returns how many were sent: those after the first that was not sent were not tried.
+///
+/// # Errors
+/// Those of sendmmsg(2), about the first message; EAGAIN when there is no room.
+pub fn send_many<'a>(
+    socket: BorrowedFd<'_>,
+    messages: impl Iterator<Item = &'a [u8]>,
+    patience: Patience,
+) -> Result<usize, Errno> {
+    // SAFETY: both are integers and pointers, for which zero is a valid value.
+    let (mut parts, mut headers) = unsafe {
+        (
+            std::mem::zeroed::<[libc::iovec; MOST_AT_ONCE]>(),
+            std::mem::zeroed::<[libc::mmsghdr; MOST_AT_ONCE]>(),
+        )
+    };
+    let mut count = 0;
+    for ((part, header), message) in parts.iter_mut().zip(&mut headers).zip(messages) {
+        part.iov_base = message.as_ptr().cast_mut().cast();
+        part.iov_len = message.len();
+        header.msg_hdr.msg_iov = part;
+        header.msg_hdr.msg_iovlen = 1;
+        count += 1;
+    }
+    if count == 0 {
+        return Ok(0);
+    }
+    let flags = match patience {
+        Patience::Waits => libc::MSG_NOSIGNAL,
+        Patience::None => libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT,
+    };
+    // SAFETY: `headers` has at least `count` entries, each with one part, whose bytes are only
+    // read; all that outlives the call, and so do the bytes, by the lifetime of `messages`.
+    let sent =
+        unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count, flags as _) };
+    usize::try_from(sent).map_err(|_| Errno::last())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,5 +140,26 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         drop(theirs);
         assert_eq!(send(ours.as_fd(), b"abc", Some(ours.as_fd())), Err(Errno::EPIPE));
+    }
+
+    #[test]
+    fn as_many_messages_as_there_is_room_for() {
+        use std::os::unix::net::UnixDatagram;
+        let (ours, theirs) = UnixDatagram::pair().unwrap();
+        let texts: Vec<Vec<u8>> = (0..100_u8).map(|number| vec![number; 3]).collect();
+        let messages = || texts.iter().map(Vec::as_slice);
+        assert_eq!(send_many(ours.as_fd(), messages().take(0), Patience::None), Ok(0));
+        let sent = send_many(ours.as_fd(), messages(), Patience::None).unwrap();
+        assert!((1..=MOST_AT_ONCE).contains(&sent));
+        while send_many(ours.as_fd(), messages(), Patience::None).is_ok() {}
+        assert_eq!(send_many(ours.as_fd(), messages(), Patience::None), Err(Errno::EAGAIN));
+        let mut buffer = [0; 8];
+        for text in texts.iter().take(sent) {
+            assert_eq!(theirs.recv(&mut buffer).unwrap(), 3);
+            assert_eq!(&buffer[..3], text);
+        }
+        drop(theirs);
+        let gone = send_many(ours.as_fd(), messages(), Patience::None);
+        assert!(matches!(gone, Err(Errno::ECONNREFUSED | Errno::ENOTCONN | Errno::ECONNRESET)));
     }
 }

@@ -8,11 +8,17 @@ use std::time::Instant;
 use syslog::Facility;
 use thiserror::Error;
 
+use super::batch::Batch;
 use super::record::{Form, Header, Program, Stamp, Utf8Filter, format_record};
-use super::sink::Sink;
+use super::sink::{Sent, Sink};
 use crate::postfix::message::Level;
 use crate::screen::test_set::UnixTime;
 use crate::sys::local_time;
+use crate::sys::message::Patience;
+
+/// How many records may wait for the log service. When there are more, their writer waits for
+/// it, so that none is lost for want of patience.
+const MOST_WAITING: usize = 1_000;
 
 /// Which log service takes the records.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -122,6 +128,9 @@ pub struct Journal {
     stderr: bool,
     /// Records that were lost since the last one that was not.
     lost: u64,
+    /// Records that are to be sent.
+    waiting: Batch,
+    /// For standard error.
     buffer: Vec<u8>,
 }
 
@@ -135,6 +144,7 @@ impl Journal {
             pid: 0,
             stderr: false,
             lost: 0,
+            waiting: Batch::new(),
             buffer: Vec::new(),
         }
     }
@@ -158,38 +168,70 @@ impl Journal {
         self.stderr = on;
     }
 
-    /// Logs one record. What cannot be logged is counted, and told when logging works again.
+    /// Logs one record, after those that wait. What cannot be logged is counted, and told when
+    /// logging works again.
     pub fn write(&mut self, moment: Moment, program: Program, level: Level, text: &[u8]) {
+        self.write_later(moment, program, level, text);
+        self.flush(moment, Patience::Waits);
+    }
+
+    /// Logs one record at the next [`Journal::flush`], unless too many wait already.
+    pub fn write_later(&mut self, moment: Moment, program: Program, level: Level, text: &[u8]) {
         if self.stderr || self.config.is_none() {
             self.write_stderr(program, level, text);
         }
         let Some(config) = &self.config else { return };
         self.stamp.set(moment.wall, local_time);
-        let header = Header {
-            form: match config.destination {
-                Destination::Syslog => Form::Syslog(config.facility),
-                Destination::Postlog(_) => Form::Postlog { host: &config.hostname },
-            },
-            stamp: &self.stamp,
-            syslog_name: &config.syslog_name,
-            program,
-            pid: self.pid,
-            filter: config.utf8,
-        };
-        if self.lost > 0 && self.sink.ready(moment.mono) {
-            let report = format!("{} log records lost while the log service was away", self.lost);
-            let header = Header { program: Program::Postscreen, ..header };
-            format_record(&mut self.buffer, &header, Level::Warning, report.as_bytes());
-            if !self.sink.send(&mut self.buffer, moment.mono) {
-                self.lost += 1;
-                return;
+        let header = header(config, &self.stamp, program, self.pid);
+        self.waiting.add(|out| format_record(out, &header, level, text));
+        if self.waiting.len() > MOST_WAITING {
+            self.send_some(moment, Patience::Waits);
+        }
+    }
+
+    /// Sends the records that wait. Without patience some may wait on, because the log service
+    /// has no room for them; tells whether all are out.
+    pub fn flush(&mut self, moment: Moment, patience: Patience) -> bool {
+        while !self.waiting.is_empty() {
+            if !self.send_some(moment, patience) {
+                return false;
             }
-            self.lost = 0;
         }
-        format_record(&mut self.buffer, &header, level, text);
-        if !self.sink.send(&mut self.buffer, moment.mono) {
-            self.lost += 1;
+        true
+    }
+
+    /// Sends what goes at once; or else one record is lost, or has to wait on.
+    fn send_some(&mut self, moment: Moment, patience: Patience) -> bool {
+        if self.lost > 0 && self.sink.ready(moment.mono) {
+            match self.tell_of_losses(moment, patience) {
+                Sent::Out(_) => self.lost = 0,
+                Sent::NoRoom => return false,
+                Sent::Lost => {
+                    self.lose_one();
+                    return true;
+                }
+            }
         }
+        match self.sink.send(&self.waiting, patience, moment.mono) {
+            Sent::Out(count) => self.waiting.advance(count),
+            Sent::NoRoom => return false,
+            Sent::Lost => self.lose_one(),
+        }
+        true
+    }
+
+    fn lose_one(&mut self) {
+        self.lost += 1;
+        self.waiting.advance(1);
+    }
+
+    fn tell_of_losses(&mut self, moment: Moment, patience: Patience) -> Sent {
+        let Some(config) = &self.config else { return Sent::Lost };
+        let text = format!("{} log records lost while the log service was away", self.lost);
+        let header = header(config, &self.stamp, Program::Postscreen, self.pid);
+        let mut report = Batch::new();
+        report.add(|out| format_record(out, &header, Level::Warning, text.as_bytes()));
+        self.sink.send(&report, patience, moment.mono)
     }
 
     fn write_stderr(&mut self, program: Program, level: Level, text: &[u8]) {
@@ -201,9 +243,24 @@ impl Journal {
             pid: self.pid,
             filter: self.config.as_ref().map_or(Utf8Filter::ValidUtf8, |config| config.utf8),
         };
+        self.buffer.clear();
         format_record(&mut self.buffer, &header, level, text);
         // Nowhere is left to complain to.
         std::io::stderr().write_all(&self.buffer).ok();
+    }
+}
+
+fn header<'a>(config: &'a Config, stamp: &'a Stamp, program: Program, pid: u32) -> Header<'a> {
+    Header {
+        form: match config.destination {
+            Destination::Syslog => Form::Syslog(config.facility),
+            Destination::Postlog(_) => Form::Postlog { host: &config.hostname },
+        },
+        stamp,
+        syslog_name: &config.syslog_name,
+        program,
+        pid,
+        filter: config.utf8,
     }
 }
 
@@ -281,6 +338,45 @@ mod tests {
             assert_eq!(next_text(&service), Some(format!("mx postfix/mx25/{text}")));
         }
         assert_eq!(next_record(&service), None);
+    }
+
+    #[test]
+    fn records_that_find_no_room_wait_in_order() {
+        let path = SocketPath::new("waiting");
+        let service = path.bind();
+        let start = at(Instant::now(), 0);
+        let mut journal = Journal::new();
+        journal.configure(config(&path.0), start);
+        // Far more than any kernel's queue of a socket holds.
+        for number in 0..900 {
+            let text = format!("{number:03}");
+            journal.write_later(start, Program::Postscreen, Level::Info, text.as_bytes());
+        }
+        let mut seen = Vec::new();
+        let mut flushes = 0;
+        while !journal.flush(start, Patience::None) {
+            flushes += 1;
+            seen.extend(std::iter::from_fn(|| next_text(&service)));
+        }
+        assert!(flushes > 0);
+        journal.write(start, Program::Postscreen, Level::Info, b"900");
+        seen.extend(std::iter::from_fn(|| next_text(&service)));
+        let numbers: Vec<_> = seen.iter().map(|text| text[text.len() - 3..].to_owned()).collect();
+        assert!(numbers.iter().map(|text| text.parse::<u32>().unwrap()).eq(0..=900), "{numbers:?}");
+        assert_eq!(journal.lost, 0);
+    }
+
+    #[test]
+    fn no_more_records_wait_than_may() {
+        let path = SocketPath::new("most-waiting");
+        let start = at(Instant::now(), 0);
+        let mut journal = Journal::new();
+        journal.configure(config(&path.0), start);
+        for _ in 0..MOST_WAITING + 10 {
+            journal.write_later(start, Program::Postscreen, Level::Info, b"x");
+        }
+        // There is no service: what cannot wait is lost, and counted.
+        assert_eq!((journal.waiting.len(), journal.lost), (MOST_WAITING, 10));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! [`init`] when main.cf has been read and while the log service's socket is within reach;
 //! after a fork, [`reinit_pid`]. Before all that, records go to standard error.
 
+mod batch;
 mod journal;
 mod record;
 mod sink;
@@ -25,6 +26,7 @@ pub use record::{Form, Header, Program, Stamp, TEXT_LIMIT, Utf8Filter, format_re
 
 use crate::postfix::message::{Level, Message};
 use crate::screen::test_set::UnixTime;
+use crate::sys::message::Patience;
 use journal::{Journal, Moment};
 
 /// How many errors a process survives, less one.
@@ -71,6 +73,28 @@ pub fn write(program: Program, level: Level, text: impl AsRef<[u8]>) {
     if level == Level::Error && ERRORS.is_exhausted_by_one_more() {
         fatal("too many errors - program terminated");
     }
+}
+
+/// Logs one record at the next [`flush`], or before that if too many wait. For the loop, which
+/// flushes at the end of each turn: one call for all its records. A record of any kind that is
+/// written meanwhile comes after those that wait.
+pub fn write_later(program: Program, level: Level, text: impl AsRef<[u8]>) {
+    if level == Level::Error {
+        return write(program, level, text);
+    }
+    lock().write_later(now(), program, level, text.as_ref());
+}
+
+/// Sends the records that wait, as far as the log service has room for them; tells whether all
+/// are out. What is left is for the next turn: a log service that is busy for a moment does not
+/// hold up the mail.
+pub fn flush() -> bool {
+    lock().flush(now(), Patience::None)
+}
+
+/// Sends the records that wait, and waits for the log service.
+pub fn finish() {
+    lock().flush(now(), Patience::Waits);
 }
 
 /// Logs a message under postscreen's name.

@@ -136,12 +136,11 @@ fn describe(level: Level) -> (&'static str, Severity) {
     }
 }
 
-/// Puts a record into `out`, whose old content goes. Reuse `out`, and nothing is allocated.
+/// Puts a record behind what is in `out`. Reuse `out`, and nothing is allocated.
 pub fn format_record(out: &mut Vec<u8>, header: &Header<'_>, level: Level, text: &[u8]) {
     let Header { stamp, syslog_name, program, pid, .. } = *header;
     let program = program.name();
     let (prefix, severity) = describe(level);
-    out.clear();
     // Writing to a Vec cannot fail, hence the ignored results.
     match header.form {
         Form::Syslog(facility) => {
@@ -216,9 +215,9 @@ mod tests {
             pid: 17669,
             filter: Utf8Filter::AsciiOnly,
         };
-        let mut out = b"old".to_vec();
+        let mut out = b"before".to_vec();
         format_record(&mut out, &header, level, text.as_bytes());
-        String::from_utf8(out).unwrap()
+        String::from_utf8(out.split_off(6)).unwrap()
     }
 
     fn filtered(filter: Utf8Filter, text: &[u8]) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! The socket of the log service: opened once, kept through the jail, renewed when the
 //! service was restarted.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,9 @@ use nix::sys::socket::{
     sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
+
+use super::batch::Batch;
+use crate::sys::message::{self, Patience};
 
 /// Longest time that one record may hold up its writer, in seconds.
 const SEND_LIMIT: i64 = 1;
@@ -28,6 +31,17 @@ pub struct Sink {
     attempt: Option<Instant>,
     /// The last record found no room within its time: no more waiting until there is.
     clogged: bool,
+}
+
+/// What became of the records that were to be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sent {
+    /// So many are out.
+    Out(usize),
+    /// There is no room for the first one now.
+    NoRoom,
+    /// The first one cannot be sent.
+    Lost,
 }
 
 #[derive(Debug)]
@@ -55,24 +69,33 @@ impl Sink {
         self.channel.is_some() || self.connect(now)
     }
 
-    /// Sends one record; tells whether it is out. The buffer is left as it was.
+    /// Sends the records that `batch` begins with, as many as go at once.
     ///
-    /// A service that was restarted is connected to again, a full queue is waited for, once,
-    /// for a second: a log that stands still must not stop the mail.
-    pub fn send(&mut self, record: &mut Vec<u8>, now: Instant) -> bool {
+    /// A service that was restarted is connected to again. A full queue is waited for, if
+    /// `patience` says so, once, for a second: a log that stands still must not stop the mail.
+    pub fn send(&mut self, batch: &Batch, patience: Patience, now: Instant) -> Sent {
         if !self.ready(now) {
-            return false;
+            return Sent::Lost;
         }
-        let mut result = self.transmit(record);
+        let mut result = self.transmit(batch, patience);
         if result.is_err_and(is_gone) {
             self.channel = None;
             if self.connect(now) {
-                result = self.transmit(record);
+                result = self.transmit(batch, patience);
             }
         }
-        // EAGAIN is a time-out here: the socket is a blocking one.
-        self.clogged = result == Err(Errno::EAGAIN);
-        result.is_ok()
+        match result {
+            Ok(count) => {
+                self.clogged = false;
+                Sent::Out(count)
+            }
+            Err(Errno::EAGAIN) if patience == Patience::None => Sent::NoRoom,
+            Err(errno) => {
+                // EAGAIN is a time-out here: the socket is a blocking one.
+                self.clogged = errno == Errno::EAGAIN;
+                Sent::Lost
+            }
+        }
     }
 
     fn connect(&mut self, now: Instant) -> bool {
@@ -85,15 +108,10 @@ impl Sink {
         self.channel.is_some()
     }
 
-    fn transmit(&mut self, record: &mut Vec<u8>) -> Result<(), Errno> {
+    fn transmit(&mut self, batch: &Batch, patience: Patience) -> Result<usize, Errno> {
         let Some(channel) = &self.channel else { return Err(Errno::ENOTCONN) };
-        if !channel.stream {
-            return channel.send_all(record, self.clogged);
-        }
-        record.push(0);
-        let result = channel.send_all(record, self.clogged);
-        record.pop();
-        result
+        let patience = if self.clogged { Patience::None } else { patience };
+        channel.send(batch, patience)
     }
 }
 
@@ -117,20 +135,37 @@ impl Channel {
         }
     }
 
-    fn send_all(&self, record: &[u8], at_once: bool) -> Result<(), Errno> {
+    fn send(&self, batch: &Batch, patience: Patience) -> Result<usize, Errno> {
+        loop {
+            let sent = if self.stream {
+                self.send_over_stream(batch, patience)
+            } else {
+                let records =
+                    batch.iter().map(|record| record.strip_suffix(&[0]).unwrap_or(record));
+                message::send_many(self.socket.as_fd(), records, patience)
+            };
+            if sent != Err(Errno::EINTR) {
+                return sent;
+            }
+        }
+    }
+
+    /// Sends one record with its NUL byte.
+    fn send_over_stream(&self, batch: &Batch, patience: Patience) -> Result<usize, Errno> {
+        let Some(record) = batch.iter().next() else { return Ok(0) };
         let mut flags = MsgFlags::MSG_NOSIGNAL;
-        flags.set(MsgFlags::MSG_DONTWAIT, at_once);
+        flags.set(MsgFlags::MSG_DONTWAIT, patience == Patience::None);
         let mut rest = record;
         while !rest.is_empty() {
             match send(self.socket.as_raw_fd(), rest, flags) {
                 Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
-                Err(Errno::EINTR) => {}
-                // The reader could not tell the rest of a stream's record from the next one.
+                Err(Errno::EINTR) if rest.len() < record.len() => {}
+                // The reader could not tell the rest of a record from the next one.
                 Err(_) if rest.len() < record.len() => return Err(Errno::ECONNRESET),
                 Err(errno) => return Err(errno),
             }
         }
-        Ok(())
+        Ok(1)
     }
 }
 
@@ -178,13 +213,19 @@ pub(super) mod tests {
         Some(String::from_utf8(buffer[..length].to_vec()).unwrap())
     }
 
+    fn send(sink: &mut Sink, text: &[u8], now: Instant) -> bool {
+        let mut batch = Batch::new();
+        batch.add(|out| out.extend_from_slice(text));
+        sink.send(&batch, Patience::Waits, now) == Sent::Out(1)
+    }
+
     #[test]
     fn takes_the_first_path_that_answers() {
         let path = SocketPath::new("second");
         let service = path.bind();
         let now = Instant::now();
         let mut sink = Sink::open(vec!["/nonexistent/log".into(), path.0.clone()], now);
-        assert!(sink.send(&mut b"one".to_vec(), now));
+        assert!(send(&mut sink, b"one", now));
         assert_eq!(next_record(&service).as_deref(), Some("one"));
     }
 
@@ -196,16 +237,16 @@ pub(super) mod tests {
         let mut sink = Sink::open(vec![path.0.clone()], start);
         drop(service);
         let second = start + RECONNECT_PAUSE;
-        assert!(!sink.send(&mut b"lost".to_vec(), second));
+        assert!(!send(&mut sink, b"lost", second));
 
         let service = path.bind();
-        assert!(!sink.send(&mut b"too early".to_vec(), second + RECONNECT_PAUSE / 2));
-        assert!(sink.send(&mut b"two".to_vec(), second + RECONNECT_PAUSE));
+        assert!(!send(&mut sink, b"too early", second + RECONNECT_PAUSE / 2));
+        assert!(send(&mut sink, b"two", second + RECONNECT_PAUSE));
         assert_eq!(next_record(&service).as_deref(), Some("two"));
 
         drop(service);
         let service = path.bind();
-        assert!(sink.send(&mut b"three".to_vec(), second + 2 * RECONNECT_PAUSE));
+        assert!(send(&mut sink, b"three", second + 2 * RECONNECT_PAUSE));
         assert_eq!(next_record(&service).as_deref(), Some("three"));
     }
 
@@ -215,18 +256,20 @@ pub(super) mod tests {
         let service = path.bind();
         let mut sink = Sink::open(vec![path.0.clone()], Instant::now());
         sink.clogged = true;
-        let mut record = b"record".to_vec();
-        while sink.send(&mut record, Instant::now()) {
+        while send(&mut sink, b"record", Instant::now()) {
             sink.clogged = true;
         }
         assert!(sink.clogged);
+        let mut batch = Batch::new();
+        batch.add(|out| out.push(b'x'));
+        assert_eq!(sink.send(&batch, Patience::None, Instant::now()), Sent::NoRoom);
         let start = Instant::now();
         for _ in 0..100 {
-            assert!(!sink.send(&mut record, start));
+            assert!(!send(&mut sink, b"record", start));
         }
         assert!(start.elapsed() < Duration::from_millis(500));
         next_record(&service).unwrap();
-        assert!(sink.send(&mut record, Instant::now()));
+        assert!(send(&mut sink, b"record", Instant::now()));
         assert!(!sink.clogged);
     }
 
@@ -236,10 +279,8 @@ pub(super) mod tests {
         let service = UnixListener::bind(&path.0).unwrap();
         let now = Instant::now();
         let mut sink = Sink::open(vec![path.0.clone()], now);
-        let mut record = b"one".to_vec();
-        assert!(sink.send(&mut record, now));
-        assert!(sink.send(&mut b"two".to_vec(), now));
-        assert_eq!(record, b"one");
+        assert!(send(&mut sink, b"one", now));
+        assert!(send(&mut sink, b"two", now));
         drop(sink);
         let mut received = Vec::new();
         service.accept().unwrap().0.read_to_end(&mut received).unwrap();
@@ -249,7 +290,7 @@ pub(super) mod tests {
     #[test]
     fn works_without_any_service() {
         let now = Instant::now();
-        assert!(!Sink::closed().send(&mut b"x".to_vec(), now));
-        assert!(!Sink::open(vec!["/nonexistent/log".into()], now).send(&mut b"x".to_vec(), now));
+        assert!(!send(&mut Sink::closed(), b"x", now));
+        assert!(!send(&mut Sink::open(vec!["/nonexistent/log".into()], now), b"x", now));
     }
 }
