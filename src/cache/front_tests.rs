@@ -105,7 +105,7 @@ fn newer_verdicts_of_others_count_and_valid_ones_come_from_memory() {
     other("5");
     assert_eq!(cache.lookup(address(1)), Cached::Found(until(5)));
     let end = clock.now().wall.plus(Duration::from_secs(5));
-    other(&end.0.to_string());
+    other(&{ end.0 }.to_string());
     assert_eq!(cache.lookup(address(1)), Cached::Found(until(end.0)), "the old one had expired");
     writer.execute_batch("DELETE FROM verdict").unwrap();
     assert_eq!(cache.lookup(address(1)), Cached::Found(until(end.0)), "from memory");

@@ -17,7 +17,7 @@ use crate::screen::session::SessionId;
 pub const OUTPUT_LIMIT: usize = 256 * 1024;
 
 /// How much is thrown away of what a client still sends after our last word, bytes.
-const DISCARD_LIMIT: usize = 64 * 1024;
+const DISCARD_LIMIT: u32 = 64 * 1024;
 
 /// A client's socket, or in its place the channel to tlsproxy(8) or smtpd(8), which has it.
 ///
@@ -28,12 +28,20 @@ pub struct Conn {
     stream: Stream,
     registered: Option<Interest>,
     watch: Watch,
-    unsent: Vec<u8>,
+    /// What the client has not taken yet. Most clients take all, and a waiting one should cost
+    /// little; so it is elsewhere.
+    unsent: Option<Box<Unsent>>,
     /// The client will send no more than is there.
     ended: bool,
     /// Another process may have the socket too.
     shared: bool,
     stage: Stage,
+}
+
+/// Bytes that a client has not taken; there are some.
+#[derive(Debug)]
+struct Unsent {
+    bytes: Vec<u8>,
 }
 
 /// Who the socket belongs to.
@@ -47,7 +55,7 @@ enum Stage {
     /// To nobody: we wait for the client to have read our last word.
     Lingering {
         /// How much has been thrown away since, bytes.
-        discarded: usize,
+        discarded: u32,
     },
 }
 
@@ -78,7 +86,7 @@ impl Conn {
             stream: Stream::Tcp(stream),
             registered: None,
             watch: Watch::Nothing,
-            unsent: Vec::new(),
+            unsent: None,
             ended: false,
             shared: false,
             stage: Stage::Open,
@@ -112,7 +120,7 @@ impl Conn {
 
     /// Whether output waits for a client that does not read.
     pub fn is_clogged(&self) -> bool {
-        !self.unsent.is_empty()
+        self.unsent.is_some()
     }
 
     /// Looks at waiting input without taking it.
@@ -153,24 +161,37 @@ impl Conn {
 
     /// Sends, now or when there is room.
     pub fn send(&mut self, reactor: &Reactor, id: SessionId, bytes: &[u8]) -> io::Result<()> {
-        // One reply of any length may wait: a footer is the administrator's affair.
-        if !self.unsent.is_empty() && self.unsent.len() + bytes.len() > OUTPUT_LIMIT {
-            return Err(ErrorKind::OutOfMemory.into());
+        if let Some(unsent) = &mut self.unsent {
+            // One reply of any length may wait: a footer is the administrator's affair.
+            if unsent.bytes.len() + bytes.len() > OUTPUT_LIMIT {
+                return Err(ErrorKind::OutOfMemory.into());
+            }
+            unsent.bytes.extend_from_slice(bytes);
+        } else {
+            let sent = self.write(bytes)?;
+            match bytes.get(sent..) {
+                None | Some([]) => return Ok(()),
+                Some(rest) => self.unsent = Some(Box::new(Unsent { bytes: rest.to_vec() })),
+            }
         }
-        let sent = if self.unsent.is_empty() { self.write(bytes)? } else { 0 };
-        self.unsent.extend_from_slice(bytes.get(sent..).unwrap_or_default());
-        if self.unsent.is_empty() { Ok(()) } else { self.update(reactor, id) }
+        self.update(reactor, id)
     }
 
     /// There is room for output.
     pub fn flush(&mut self, reactor: &Reactor, id: SessionId) -> io::Result<()> {
-        if self.unsent.is_empty() {
+        if !self.is_clogged() {
             return Ok(());
         }
-        let unsent = std::mem::take(&mut self.unsent);
-        let sent = self.write(&unsent)?;
-        self.unsent.extend_from_slice(unsent.get(sent..).unwrap_or_default());
+        self.write_unsent()?;
         self.update(reactor, id)
+    }
+
+    fn write_unsent(&mut self) -> io::Result<()> {
+        let Some(mut unsent) = self.unsent.take() else { return Ok(()) };
+        let sent = self.write(&unsent.bytes)?;
+        unsent.bytes.drain(..sent);
+        self.unsent = Some(unsent).filter(|unsent| !unsent.bytes.is_empty());
+        Ok(())
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -191,7 +212,7 @@ impl Conn {
     /// Registers for what is wanted now.
     fn update(&mut self, reactor: &Reactor, id: SessionId) -> io::Result<()> {
         let read = self.watch != Watch::Nothing || self.is_lingering();
-        let wanted = match (read, !self.unsent.is_empty()) {
+        let wanted = match (read, self.is_clogged()) {
             (false, false) => None,
             (true, false) => Some(Interest::READABLE),
             (false, true) => Some(Interest::WRITABLE),
@@ -273,7 +294,7 @@ impl Conn {
         }
         self.stream = Stream::Unix(channel);
         self.shared = false;
-        if self.unsent.is_empty() { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
+        if self.is_clogged() { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
     }
 
     /// The session has ended. A socket that is closed with unread input makes the kernel
@@ -291,9 +312,7 @@ impl Conn {
 
     /// Something has happened to a socket that lingers.
     pub fn go_on_lingering(&mut self, reactor: &Reactor, id: SessionId) -> io::Result<Farewell> {
-        let unsent = std::mem::take(&mut self.unsent);
-        let sent = self.write(&unsent)?;
-        self.unsent.extend_from_slice(unsent.get(sent..).unwrap_or_default());
+        self.write_unsent()?;
         let mut buffer = [0; 4096];
         loop {
             match self.read(&mut buffer) {
@@ -301,14 +320,14 @@ impl Conn {
                 Input::Nothing => break,
                 Input::Bytes(count) => {
                     let Stage::Lingering { discarded } = &mut self.stage else { break };
-                    *discarded += count;
+                    *discarded = discarded.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
                     if *discarded > DISCARD_LIMIT {
                         return Ok(Farewell::Done);
                     }
                 }
             }
         }
-        if self.unsent.is_empty() {
+        if !self.is_clogged() {
             self.stream.shutdown_write()?;
         }
         self.update(reactor, id)?;

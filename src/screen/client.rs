@@ -9,25 +9,38 @@ use super::session::SessionId;
 use super::test_set::CacheRecord;
 
 /// The state that all open sessions of one address share.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Client {
-    /// One session of this address that is open.
-    session: SessionId,
-    /// The others; most addresses have none.
-    more: Vec<SessionId>,
+    /// How many sessions are open.
+    sessions: u32,
+    /// Whether PASS NEW has been logged in this unbroken run of open sessions.
+    pub pass_new_logged: bool,
     /// The address's stamps, once a session has asked the cache; kept up to date with what
     /// sessions of this address have passed when they end.
     pub record: Option<CacheRecord>,
-    /// Whether PASS NEW has been logged in this unbroken run of open sessions.
-    pub pass_new_logged: bool,
+    /// A session that has passed something and is still open.
+    helper: Option<SessionId>,
+    /// The others; most addresses have none.
+    more_helpers: Vec<SessionId>,
     /// The look-ups at DNS blocklists that are under way.
     pub board: Option<Box<Board>>,
+}
+
+impl Client {
+    /// The open sessions whose passes count for a parallel one.
+    pub fn helpers(&self) -> impl Iterator<Item = SessionId> {
+        self.more_helpers.iter().copied().chain(self.helper)
+    }
 }
 
 /// All addresses with open sessions.
 #[derive(Debug)]
 pub struct Clients {
-    table: HashMap<IpAddr, Client>,
+    /// Where in `states` an address is. The states are apart from it, because a hash table has
+    /// to have room to spare, and that would be twice their size.
+    places: HashMap<IpAddr, u32>,
+    states: Vec<Client>,
+    free: Vec<u32>,
     /// How many sessions are open from each IPv6 network, by its first address. Not kept when
     /// a network is one address.
     networks: HashMap<Ipv6Addr, usize>,
@@ -38,39 +51,42 @@ pub struct Clients {
 impl Clients {
     /// No sessions. IPv6 addresses that agree in `prefix_ipv6` bits count as one client.
     pub fn new(prefix_ipv6: u8) -> Clients {
-        Clients { table: HashMap::new(), networks: HashMap::new(), prefix_ipv6 }
+        Clients {
+            places: HashMap::new(),
+            states: Vec::new(),
+            free: Vec::new(),
+            networks: HashMap::new(),
+            prefix_ipv6,
+        }
     }
 
-    /// Counts one more session of an address, and tells how many there are now.
-    pub fn enter(&mut self, address: IpAddr, id: SessionId) -> usize {
-        let first = || Client {
-            session: id,
-            more: Vec::new(),
-            record: None,
-            pass_new_logged: false,
-            board: None,
-        };
+    /// Counts one more session of an address.
+    pub fn enter(&mut self, address: IpAddr) {
         if let Some(network) = self.network(address) {
             *self.networks.entry(network).or_insert(0) += 1;
         }
-        let entry = self.table.entry(address).and_modify(|client| client.more.push(id));
-        let client = entry.or_insert_with(first);
-        client.more.len() + 1
+        let place = *self.places.entry(address).or_insert_with(|| {
+            self.free.pop().unwrap_or_else(|| {
+                self.states.push(Client::default());
+                // There are fewer sessions than numbers for them.
+                u32::try_from(self.states.len() - 1).unwrap_or(u32::MAX)
+            })
+        });
+        if let Some(client) = self.states.get_mut(place as usize) {
+            client.sessions += 1;
+        }
     }
 
     /// Counts one session less; the last one takes the shared state with it.
-    pub fn leave(&mut self, address: IpAddr, id: SessionId) {
-        let Some(client) = self.table.get_mut(&address) else { return };
-        if client.session != id {
-            let before = client.more.len();
-            client.more.retain(|other| *other != id);
-            if client.more.len() == before {
-                return;
-            }
-        } else if let Some(other) = client.more.pop() {
-            client.session = other;
-        } else {
-            self.table.remove(&address);
+    pub fn leave(&mut self, address: IpAddr) {
+        let Entry::Occupied(entry) = self.places.entry(address) else { return };
+        let place = *entry.get();
+        let Some(client) = self.states.get_mut(place as usize) else { return };
+        client.sessions -= 1;
+        if client.sessions == 0 {
+            *client = Client::default();
+            self.free.push(place);
+            entry.remove();
         }
         let Some(network) = self.network(address) else { return };
         if let Entry::Occupied(mut count) = self.networks.entry(network) {
@@ -78,6 +94,24 @@ impl Clients {
             if *count.get() == 0 {
                 count.remove();
             }
+        }
+    }
+
+    /// From now on the passes of an open session count for parallel ones.
+    pub fn add_helper(&mut self, address: IpAddr, id: SessionId) {
+        let Some(client) = self.get_mut(address) else { return };
+        if let Some(other) = client.helper.replace(id) {
+            client.more_helpers.push(other);
+        }
+    }
+
+    /// They do not any more.
+    pub fn remove_helper(&mut self, address: IpAddr, id: SessionId) {
+        let Some(client) = self.get_mut(address) else { return };
+        if client.helper == Some(id) {
+            client.helper = client.more_helpers.pop();
+        } else if let Some(place) = client.more_helpers.iter().position(|other| *other == id) {
+            client.more_helpers.swap_remove(place);
         }
     }
 
@@ -100,30 +134,29 @@ impl Clients {
         }
     }
 
-    /// The open sessions of an address.
-    pub fn of(&self, address: IpAddr) -> impl Iterator<Item = SessionId> {
-        let client = self.table.get(&address);
-        client.into_iter().flat_map(|client| client.more.iter().chain([&client.session])).copied()
+    /// The shared state of an address with an open session.
+    pub fn get(&self, address: IpAddr) -> Option<&Client> {
+        self.states.get(*self.places.get(&address)? as usize)
     }
 
     /// The shared state of an address with an open session.
     pub fn get_mut(&mut self, address: IpAddr) -> Option<&mut Client> {
-        self.table.get_mut(&address)
+        self.states.get_mut(*self.places.get(&address)? as usize)
     }
 
     /// How many sessions of an address are open.
     pub fn sessions(&self, address: IpAddr) -> usize {
-        self.table.get(&address).map_or(0, |client| client.more.len() + 1)
+        self.get(address).map_or(0, |client| client.sessions as usize)
     }
 
     /// How many addresses have open sessions.
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.places.len()
     }
 
     /// Whether no address has an open session.
     pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        self.places.is_empty()
     }
 }
 
@@ -135,38 +168,52 @@ mod tests {
     fn the_last_session_takes_the_state_with_it() {
         let mut clients = Clients::new(128);
         let address: IpAddr = "192.0.2.1".parse().unwrap();
-        let [a, b, c] = [0, 1, 2].map(|slot| SessionId { slot, generation: 1 });
-        assert_eq!(clients.enter(address, a), 1);
-        assert_eq!(clients.enter(address, b), 2);
+        clients.enter(address);
+        clients.enter(address);
+        assert_eq!(clients.sessions(address), 2);
         clients.get_mut(address).unwrap().pass_new_logged = true;
-        clients.leave(address, a);
-        assert!(clients.of(address).eq([b]));
-        assert_eq!(clients.enter(address, c), 2);
-        clients.leave(address, c);
+        clients.leave(address);
         assert!(clients.get_mut(address).unwrap().pass_new_logged);
-        clients.leave(address, b);
+        clients.leave(address);
         assert_eq!(clients.sessions(address), 0);
         assert!(clients.is_empty());
-        clients.enter(address, a);
+        clients.enter("192.0.2.2".parse().unwrap());
+        clients.enter(address);
         assert!(!clients.get_mut(address).unwrap().pass_new_logged);
+        assert_eq!(clients.states.len(), 2);
+    }
+
+    #[test]
+    fn helpers_come_and_go() {
+        let mut clients = Clients::new(128);
+        let address: IpAddr = "192.0.2.1".parse().unwrap();
+        let ids = [0, 1, 2].map(|slot| SessionId { slot, generation: 1 });
+        for gone in ids {
+            clients.enter(address);
+            for id in ids {
+                clients.add_helper(address, id);
+            }
+            clients.remove_helper(address, gone);
+            clients.remove_helper(address, gone);
+            let mut left: Vec<_> = clients.get(address).unwrap().helpers().collect();
+            left.sort();
+            assert!(left.into_iter().eq(ids.into_iter().filter(|id| *id != gone)));
+            clients.leave(address);
+        }
     }
 
     /// Who is in one crowd after sessions of these addresses have begun.
     fn crowds<const N: usize>(prefix: u8, addresses: [&str; N]) -> [usize; N] {
         let mut clients = Clients::new(prefix);
         let addresses = addresses.map(|text| text.parse::<IpAddr>().unwrap());
-        let ids: Vec<SessionId> =
-            (0..).take(N).map(|slot| SessionId { slot, generation: 1 }).collect();
-        for (address, id) in addresses.iter().zip(&ids) {
-            clients.enter(*address, *id);
+        for address in addresses {
+            clients.enter(address);
         }
         let crowds = addresses.map(|address| clients.crowd(address));
-        let stranger = SessionId { slot: 99, generation: 1 };
-        for (address, id) in addresses.iter().zip(&ids) {
-            clients.leave(*address, stranger);
-            clients.leave(*address, *id);
-            clients.leave(*address, *id);
+        for address in addresses {
+            clients.leave(address);
         }
+        clients.leave(addresses[0]);
         assert!(clients.is_empty() && clients.networks.is_empty());
         crowds
     }
@@ -186,7 +233,7 @@ mod tests {
     #[test]
     fn without_networks_nothing_is_kept_of_them() {
         let mut clients = Clients::new(128);
-        clients.enter("2001:db8::1".parse().unwrap(), SessionId { slot: 0, generation: 1 });
+        clients.enter("2001:db8::1".parse().unwrap());
         assert!(clients.networks.is_empty());
     }
 }

@@ -88,6 +88,10 @@ pub(super) fn hand_off(
 
 fn attempt(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, mut session: Session) {
     session.phase = Phase::HandingOff(HandingOff::Sent);
+    if std::mem::take(&mut session.helps) {
+        // The client's record has it all.
+        screener.clients.remove_helper(session.client.ip(), id);
+    }
     turn.out.push(Output::SetDeadline(id, turn.now.mono + HAND_OFF_LIMIT));
     let (client, server) = (session.client, session.server);
     turn.out.push(Output::HandOff { session: id, client, server });

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::client::Client;
 use super::conclude;
 use super::dialogue;
 use super::early;
@@ -25,7 +26,7 @@ pub(super) fn connected(
     server: SocketAddr,
 ) {
     turn.log(LogLine::Connect { client, server });
-    screener.clients.enter(client.ip(), id);
+    screener.clients.enter(client.ip());
     let session = Session {
         client,
         server,
@@ -35,6 +36,7 @@ pub(super) fn connected(
         recommended: false,
         phase: Phase::BeforeHandshake(GreetWait::until(turn.now.mono)),
         phase_began: turn.now.mono,
+        helps: false,
     };
 
     let sessions = screener.sessions() + 1;
@@ -73,7 +75,7 @@ pub(super) const LOOKUP_LIMIT: Duration = Duration::from_secs(30);
 fn wait(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, session: Session, door: Door) {
     turn.out.push(Output::SetDeadline(id, turn.now.mono + LOOKUP_LIMIT));
     let phase = Phase::AtTheDoor(door);
-    screener.screening.insert(id, Session { phase, ..session });
+    screener.keep(id, Session { phase, ..session });
 }
 
 /// A table elsewhere has answered, or will not answer any more.
@@ -251,13 +253,13 @@ fn select_tests(screener: &mut Screener, turn: &mut Turn<'_>, session: &mut Sess
                 }
             },
         };
-        if let Some(client) = screener.clients.get_mut(address) {
+        let client = screener.clients.get_mut(address).map(|client| {
             client.record = Some(record);
-        }
-        let parallel = screener.clients.of(address).filter_map(|id| screener.screening.get(id));
-        parallel.fold(record, |record, other| {
-            verdict::with_passes(other.refusal, &other.outcomes, record)
-        })
+            &*client
+        });
+        let helpers = client.into_iter().flat_map(Client::helpers);
+        let helpers = helpers.filter_map(|id| screener.screening.get(id));
+        helpers.fold(record, |record, other| verdict::with_passes(&other.outcomes, record))
     };
     session.outcomes = verdict::select_tests(screener.policy.enabled, &record, turn.now.wall);
     session.was_new = verdict::is_new(&record);

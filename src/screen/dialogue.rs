@@ -77,7 +77,7 @@ fn enter(
     set_deadline(screener, turn, id);
     session.phase = Phase::AfterHandshake(Box::new(engine));
     session.phase_began = turn.now.mono;
-    screener.screening.insert(id, session);
+    screener.keep(id, session);
 }
 
 /// The time limit is for a whole line: bytes that trickle in do not extend it.
@@ -102,7 +102,7 @@ pub(super) fn resume(
     let Phase::Pausing(pause) = session.phase else { return };
     let Pause { engine, unread, at } = *pause;
     session.phase = Phase::AfterHandshake(engine);
-    screener.screening.insert(id, session);
+    screener.keep(id, session);
     turn.out.push(Output::Watch(id, Watch::Read));
     let course = hear(screener, turn, id, &unread, Some(at));
     follow(screener, turn, id, course);
@@ -127,7 +127,7 @@ fn pause(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, unread: &[
         turn.out.push(Output::SetDeadline(id, turn.now.mono + LOOKUP_LIMIT));
         session.phase = Phase::Pausing(Box::new(Pause { engine, unread: unread.into(), at }));
     }
-    screener.screening.insert(id, session);
+    screener.keep(id, session);
 }
 
 /// A session returns to its dialogue, with input that has been read already. The time limit
@@ -139,7 +139,7 @@ pub(super) fn go_on(
     session: Session,
     data: &[u8],
 ) {
-    screener.screening.insert(id, session);
+    screener.keep(id, session);
     turn.out.push(Output::Watch(id, Watch::Read));
     let course = match hear(screener, turn, id, data, None) {
         Course::Waits => Course::GoesOn,
@@ -156,10 +156,10 @@ fn hear<'d>(
     at: Option<Point>,
 ) -> Course<'d> {
     let offer = starttls::offer(screener, turn);
-    match screener.screening.get_mut(id) {
-        Some(session) => converse(&screener.policy, offer, turn, id, session, data, at),
-        None => Course::Waits,
-    }
+    let Some(session) = screener.screening.get_mut(id) else { return Course::Waits };
+    let course = converse(&screener.policy, offer, turn, id, session, data, at);
+    session.update_standing(&mut screener.clients, id);
+    course
 }
 
 fn follow(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, course: Course<'_>) {

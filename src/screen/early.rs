@@ -28,7 +28,7 @@ pub(super) fn begin(
     session.phase = Phase::BeforeHandshake(GreetWait::until(ends));
     session.phase_began = turn.now.mono;
     let (asks, address) = (session.due().contains(Test::Dnsbl), session.client.ip());
-    screener.screening.insert(id, session);
+    screener.keep(id, session);
     if asks {
         blocklist::ask(screener, turn, id, address);
     }
@@ -66,7 +66,7 @@ pub(super) fn peeked(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId
     turn.out.push(Output::Watch(id, Watch::Nothing));
     if waits_for_lists(&session) {
         let address = session.client.ip();
-        screener.screening.insert(id, session);
+        screener.keep(id, session);
         blocklist::hurry(screener, turn, address);
     } else {
         end(screener, turn, id, session);
@@ -83,7 +83,7 @@ pub(super) fn scored(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId
     let Some(mut session) = screener.screening.remove(id) else { return };
     take(screener, turn, id, &mut session, score);
     if session.outcomes.pregreet == Outcome::Pending {
-        screener.screening.insert(id, session);
+        screener.keep(id, session);
     } else {
         end(screener, turn, id, session);
     }
@@ -131,7 +131,7 @@ pub(super) fn deadline(
     }
     if session.outcomes.pregreet == Outcome::Pending {
         turn.out.push(Output::SetDeadline(id, wait.ends));
-        screener.screening.insert(id, session);
+        screener.keep(id, session);
     } else {
         end(screener, turn, id, session);
     }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::blocklist;
-use super::client::Clients;
+use super::client::{Client, Clients};
 use super::conclude;
 use super::connect;
 use super::dialogue;
@@ -266,7 +266,7 @@ impl Screener {
             | Phase::AfterHandshake(_)
             | Phase::StartingTls(_)
             | Phase::HandingOff(_) => {
-                self.screening.insert(id, session);
+                self.keep(id, session);
             }
         }
     }
@@ -317,10 +317,19 @@ impl Screener {
         if self.stress { setting.stress } else { setting.normal }
     }
 
+    /// Keeps a session until its next input.
+    pub(super) fn keep(&mut self, id: SessionId, mut session: Session) {
+        session.update_standing(&mut self.clients, id);
+        self.screening.insert(id, session);
+    }
+
     /// Lets a session go: the counterpart of its beginning in `connect`.
     pub(super) fn release(&mut self, turn: &mut Turn<'_>, id: SessionId, session: &Session) {
         blocklist::leave(self, turn, id, session.client.ip());
-        self.clients.leave(session.client.ip(), id);
+        if session.helps {
+            self.clients.remove_helper(session.client.ip(), id);
+        }
+        self.clients.leave(session.client.ip());
         let stress = verdict::stress_after_end(&self.policy.limits, self.stress, self.sessions());
         if self.stress && !stress {
             turn.log(LogLine::LeavingStress(self.sessions()));
@@ -329,12 +338,20 @@ impl Screener {
         turn.out.push(Output::Close(id));
     }
 
+    fn helpers(&self, session: &Session) -> impl Iterator<Item = SessionId> {
+        self.clients.get(session.client.ip()).into_iter().flat_map(Client::helpers)
+    }
+
     /// Checks what must hold between two inputs; says what does not. For tests.
     pub fn check_invariants(&self) -> Result<(), String> {
         let all = || self.screening.iter().chain(self.handing_off.iter());
         for (id, session) in self.screening.iter() {
             if matches!(session.phase, Phase::HandingOff(_)) {
                 return Err(format!("{id:?} is being handed off, but counts as screened"));
+            }
+            let counts = self.helpers(session).any(|helper| helper == id);
+            if verdict::helps_others(session.refusal, &session.outcomes) != counts {
+                return Err(format!("{id:?} counts for others: {counts}; {session:?}"));
             }
             if self.handing_off.get(id).is_some() {
                 return Err(format!("{id:?} is in both tables"));
@@ -346,6 +363,9 @@ impl Screener {
             }
         }
         for (id, session) in self.handing_off.iter() {
+            if self.helpers(session).any(|helper| helper == id) {
+                return Err(format!("{id:?} counts for others, and is handed off"));
+            }
             if !matches!(session.phase, Phase::HandingOff(_)) {
                 return Err(format!("{id:?} is not being handed off: {:?}", session.phase));
             }

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::client::Clients;
 use super::dialogue::Pause;
 use super::dnsbl::score::Score;
 use super::smtp::engine::Engine;
 use super::starttls::StartingTls;
 use super::test_set::TestSet;
-use super::verdict::{Outcomes, Refusal};
+use super::verdict::{self, Outcomes, Refusal};
 
 /// Names a session: a slot in a table, and how often that slot has been given out.
 /// An id that outlives its session matches nothing.
@@ -41,9 +42,22 @@ pub struct Session {
     pub phase: Phase,
     /// When the phase began; HANGUP and PREGREET times count from here.
     pub phase_began: Instant,
+    /// Whether its passes count for parallel sessions; see [`super::client::Client::helpers`].
+    pub helps: bool,
 }
 
 impl Session {
+    /// Sees to it that the session's passes count for parallel ones if they should.
+    pub(super) fn update_standing(&mut self, clients: &mut Clients, id: SessionId) {
+        let helps = verdict::helps_others(self.refusal, &self.outcomes);
+        match (self.helps, helps) {
+            (false, true) => clients.add_helper(self.client.ip(), id),
+            (true, false) => clients.remove_helper(self.client.ip(), id),
+            (false, false) | (true, true) => {}
+        }
+        self.helps = helps;
+    }
+
     /// The tests that were due when the tests were selected.
     pub fn due(&self) -> TestSet {
         self.outcomes.due()
@@ -114,6 +128,6 @@ mod tests {
     #[test]
     fn memory_of_a_waiting_client_is_bounded() {
         // One of the figures we compete on; think before raising it.
-        assert!(size_of::<Session>() <= 216, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 184, "{}", size_of::<Session>());
     }
 }

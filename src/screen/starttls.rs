@@ -57,7 +57,7 @@ pub(super) fn begin(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId,
         session.phase = Phase::StartingTls(Box::new(start));
         ask(turn, id, &session);
     }
-    screener.screening.insert(id, session);
+    screener.keep(id, session);
 }
 
 /// Begins an attempt.
@@ -124,7 +124,7 @@ pub(super) fn time_is_up(
     if failure.is_none() {
         ask(turn, id, &session);
     }
-    screener.screening.insert(id, session);
+    screener.keep(id, session);
     if let Some(failure) = failure {
         fail(screener, turn, id, failure);
     }

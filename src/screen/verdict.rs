@@ -372,16 +372,15 @@ pub fn after_recipient(policy: &Policy, outcomes: &Outcomes, now: UnixTime) -> O
     })
 }
 
-/// The stamps of a client together with what an open session of it has passed, unless that
-/// session has failed in some way. Of two stamps the later one counts.
-pub fn with_passes(
-    refusal: Option<Refusal>,
-    outcomes: &Outcomes,
-    record: CacheRecord,
-) -> CacheRecord {
-    if refusal.is_some() || outcomes.any_failed() {
-        return record;
-    }
+/// Whether what an open session has passed counts for a parallel one of the same client: if
+/// there is anything, and the session has not failed in some way.
+pub fn helps_others(refusal: Option<Refusal>, outcomes: &Outcomes) -> bool {
+    refusal.is_none() && !outcomes.any_failed() && !outcomes.passed().is_empty()
+}
+
+/// The stamps of a client together with what an open session of it has passed, which must be
+/// one that helps others. Of two stamps the later one counts.
+pub fn with_passes(outcomes: &Outcomes, record: CacheRecord) -> CacheRecord {
     PerTest::from_fn(|test| match outcomes[test].pass() {
         Some(until) => record[test].max(Expiry::Until(until)),
         None => record[test],

@@ -40,7 +40,7 @@ pub fn in_table(reply: &str) -> Option<&'static str> {
 
 /// The table's way of telling the time.
 pub fn told(time: UnixTime) -> String {
-    format!("{}", time.0)
+    format!("{}", { time.0 })
 }
 
 /// The text of a reply that has a footer.

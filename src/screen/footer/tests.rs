@@ -210,7 +210,7 @@ impl Lookups for Table {
     }
 
     fn local_time(&mut self, time: UnixTime) -> String {
-        format!("time {}", time.0)
+        format!("time {}", { time.0 })
     }
 
     fn command_filter(&mut self, _: SessionId, _: &[u8], _: &mut Vec<Message>) -> Lookup<Filtered> {

@@ -96,7 +96,7 @@ impl Saved {
 impl fmt::Display for Saved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = |f: &mut fmt::Formatter<'_>, name: &str, time: &Option<UnixTime>| match time {
-            Some(time) => write!(f, " {name}={}", time.0),
+            Some(time) => write!(f, " {name}={}", { time.0 }),
             None => Ok(()),
         };
         match self {
