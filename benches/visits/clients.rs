@@ -1,0 +1,62 @@
+//! Where clients come from: an address of their own for each, and sockets bound to it.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use mio::net::TcpStream;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt,
+};
+
+/// A run of addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sources {
+    first: u32,
+    spread: u64,
+}
+
+impl Sources {
+    /// `spread` addresses from number `first` on, out of `size` that begin at `base`. `None` if
+    /// there are not so many.
+    pub fn new(base: Ipv4Addr, size: u64, first: u64, spread: u64) -> Option<Sources> {
+        if first.checked_add(spread)? > size || spread == 0 {
+            return None;
+        }
+        let first = u64::from(u32::from(base)).checked_add(first)?;
+        // The last one must be an address, too.
+        u32::try_from(first + spread - 1).ok()?;
+        Some(Sources { first: u32::try_from(first).ok()?, spread })
+    }
+
+    /// The address of a client, by its number.
+    pub fn address(self, number: u64) -> Ipv4Addr {
+        let offset = u32::try_from(number % self.spread).unwrap_or(0);
+        Ipv4Addr::from(self.first.saturating_add(offset))
+    }
+}
+
+/// A socket that is about to connect.
+pub struct Client(OwnedFd);
+
+impl Client {
+    /// Of a client at this address.
+    pub fn new(source: Ipv4Addr) -> Result<Client, Errno> {
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        let client = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+        // The port is chosen by connect(2) then, so that it has to be free for this server only.
+        setsockopt(&client, sockopt::IpBindAddressNoPort, &true)?;
+        bind(client.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(source, 0)))?;
+        Ok(Client(client))
+    }
+
+    /// Connects, without waiting for that.
+    pub fn connect(self, server: SocketAddrV4) -> Result<TcpStream, Errno> {
+        match connect(self.0.as_raw_fd(), &SockaddrIn::from(server)) {
+            Ok(()) | Err(Errno::EINPROGRESS) => {
+                Ok(TcpStream::from_std(std::net::TcpStream::from(self.0)))
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! One visit, from what the client hears to what it says. Knows no socket and no time.
+
+use super::reply::{LineHead, ReplyLine};
+
+/// What a client is up to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Is expected to be let in at once, and leaves.
+    Known,
+    /// Waits for the banner, and leaves.
+    New,
+    /// Speaks as soon as it sees the teaser.
+    Pregreet,
+    /// Waits for the banner, and tries to send a message.
+    Engine,
+    /// Speaks right before the wait is over.
+    Early,
+    /// Stays as long as it is told to.
+    Hold,
+}
+
+const NAMES: [(&str, Kind); 6] = [
+    ("known", Kind::Known),
+    ("new", Kind::New),
+    ("pregreet", Kind::Pregreet),
+    ("engine", Kind::Engine),
+    ("early", Kind::Early),
+    ("hold", Kind::Hold),
+];
+
+impl Kind {
+    /// By its name on the command line.
+    pub fn named(name: &str) -> Option<Kind> {
+        NAMES.iter().find(|(other, _)| *other == name).map(|(_, kind)| *kind)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        NAMES.iter().find(|(_, other)| *other == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// What is said before its time.
+const EARLY: &[u8] = b"EHLO early\r\n";
+
+const QUIT: &[u8] = b"QUIT\r\n";
+
+/// What is said at the built-in engine before QUIT.
+const MESSAGE: [&[u8]; 3] = [
+    b"EHLO client.example\r\n",
+    b"MAIL FROM:<sender@client.example>\r\n",
+    b"RCPT TO:<user@example.test>\r\n",
+];
+
+/// Where a visit is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    /// The greeting is awaited: the teaser, if there is one, and the banner.
+    Greeting,
+    /// Command number so and so of [`MESSAGE`] has been said.
+    Message(usize),
+    /// QUIT has been said.
+    Quit,
+    /// Only the end can come.
+    Over,
+}
+
+/// One visit.
+#[derive(Clone, Copy, Debug)]
+pub struct Visit {
+    kind: Kind,
+    step: Step,
+    head: LineHead,
+    heard: bool,
+    spoke: bool,
+    /// The reply that counts: the last one to something else than QUIT.
+    reply: Option<u16>,
+}
+
+/// What there was in some bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Heard {
+    /// The first byte of all.
+    pub first: bool,
+    /// The banner.
+    pub banner: bool,
+    /// What to say now.
+    pub say: Option<&'static [u8]>,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// Nobody listened.
+    Refused,
+    /// It was reset.
+    Reset,
+    /// The server closed it.
+    Closed,
+    /// Nobody ended it within the time limit.
+    Timeout,
+    /// We have held it long enough.
+    Released,
+}
+
+/// What has become of a visit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Result {
+    /// There was this reply.
+    Finished(u16),
+    /// It did not get to its end.
+    Lost(End),
+}
+
+impl Visit {
+    /// Connecting.
+    pub fn new(kind: Kind) -> Visit {
+        Visit {
+            kind,
+            step: Step::Greeting,
+            head: LineHead::default(),
+            heard: false,
+            spoke: false,
+            reply: None,
+        }
+    }
+
+    /// Takes what has come.
+    pub fn hear(&mut self, bytes: &[u8]) -> Heard {
+        let first = !self.heard && !bytes.is_empty();
+        let mut heard = Heard { first, ..Heard::default() };
+        self.heard |= first;
+        if first && self.kind == Kind::Pregreet {
+            heard.say = self.speak();
+        }
+        for &byte in bytes {
+            if let Some(line) = self.head.take(byte)
+                && let Some(line) = ReplyLine::new(line)
+                && line.last
+            {
+                self.take_reply(line.code, &mut heard);
+            }
+        }
+        heard
+    }
+
+    /// It is time to be early: what to say, unless it is too late for that.
+    pub fn speak(&mut self) -> Option<&'static [u8]> {
+        if self.spoke || self.reply.is_some() {
+            return None;
+        }
+        self.spoke = true;
+        Some(EARLY)
+    }
+
+    /// Whether the server has said anything.
+    pub fn has_heard(&self) -> bool {
+        self.heard
+    }
+
+    /// What it means that the connection has ended.
+    pub fn end(&self, end: End) -> Result {
+        let complete = match (self.kind, self.step) {
+            _ if end == End::Timeout => false,
+            (_, Step::Over) => true,
+            // Whatever the server says last.
+            (Kind::Pregreet, _) => true,
+            (Kind::Hold, Step::Greeting) => end == End::Released,
+            (_, Step::Greeting | Step::Message(_) | Step::Quit) => false,
+        };
+        match self.reply {
+            Some(code) if complete => Result::Finished(code),
+            // The teaser is all that there was.
+            None if complete && self.kind == Kind::Hold && self.heard => Result::Finished(220),
+            _ => Result::Lost(end),
+        }
+    }
+
+    fn take_reply(&mut self, code: u16, heard: &mut Heard) {
+        let next = match self.step {
+            Step::Over => return,
+            Step::Quit => {
+                self.step = Step::Over;
+                return;
+            }
+            Step::Greeting => 0,
+            Step::Message(number) => number + 1,
+        };
+        self.reply = Some(code);
+        if self.step == Step::Greeting {
+            heard.banner = code == 220;
+        }
+        // These are a server's last words, and so is anything instead of a banner.
+        let last = matches!(code, 421 | 521) || (next == 0 && code != 220);
+        (self.step, heard.say) = match (self.kind, MESSAGE.get(next)) {
+            // It has said what it wanted to say, and stays to the end.
+            (Kind::Pregreet, _) => (Step::Greeting, heard.say),
+            _ if last => (Step::Over, None),
+            (Kind::Hold, _) => (Step::Greeting, None),
+            (Kind::Engine, Some(command)) => (Step::Message(next), Some(*command)),
+            _ => (Step::Quit, Some(QUIT)),
+        };
+    }
+}
