@@ -8,6 +8,7 @@
 //! daemon can be.
 
 mod clients;
+mod floor;
 mod load;
 mod log;
 mod options;
@@ -17,6 +18,7 @@ mod tally;
 mod visit;
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 
 use gatepost::screen::session::SessionId;
@@ -29,6 +31,18 @@ use options::Role;
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
+    let mut argv = std::env::args_os();
+    let name = argv.next().unwrap_or_default();
+    // master(8) starts it by that name.
+    if Path::new(&name).file_name().is_some_and(|name| name == "floor") {
+        return match floor::run(std::env::args_os()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                floor::complain(&*error);
+                ExitCode::FAILURE
+            }
+        };
+    }
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
