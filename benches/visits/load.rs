@@ -245,10 +245,12 @@ impl Generator<'_> {
                 Ok(0) => return self.end(id, End::Closed),
                 Ok(length) => {
                     let now = Instant::now();
+                    let stayed = open.visit.stays();
                     let heard = open.visit.hear(self.buffer.get(..length).unwrap_or_default());
+                    self.held += usize::from(open.visit.stays());
+                    self.held -= usize::from(stayed);
                     if heard.first {
                         self.tally.first_byte.add(now.saturating_duration_since(open.began));
-                        self.held += usize::from(self.options.kind == Kind::Hold);
                     }
                     if heard.banner {
                         self.tally.banner.add(now.saturating_duration_since(open.began));
@@ -275,15 +277,14 @@ impl Generator<'_> {
 
     fn end(&mut self, id: SessionId, end: End) {
         let Some(open) = self.open.remove(id) else { return };
-        if self.options.kind == Kind::Hold && open.visit.has_heard() {
-            self.held -= 1;
-        }
+        self.held -= usize::from(open.visit.stays());
         if open.late {
             self.tally.late += 1;
             return;
         }
-        self.tally.add(open.visit.end(end));
-        if end != End::Timeout {
+        let result = open.visit.end(end);
+        self.tally.add(result);
+        if matches!(result, VisitResult::Finished(_)) {
             self.tally.visit.add(open.began.elapsed());
         }
     }
@@ -313,8 +314,7 @@ impl Generator<'_> {
         {
             self.limits.pop_front();
             // Who stays is not out of time.
-            let stays = |open: &Open| self.options.kind == Kind::Hold && open.visit.has_heard();
-            if !self.open.get(id).is_some_and(stays) {
+            if !self.open.get(id).is_some_and(|open| open.visit.stays()) {
                 self.end(id, End::Timeout);
             }
         }

@@ -20,7 +20,8 @@ const RECORD: usize = 8192;
 /// How long records that have been sent before a signal may take to be counted.
 const SETTLE: Duration = Duration::from_millis(20);
 
-type Counts = BTreeMap<String, u64>;
+/// How many records there were, by what they are about.
+pub type Counts = BTreeMap<String, u64>;
 
 /// Counts until SIGTERM; at that and at SIGUSR1 prints the counts.
 ///
@@ -62,7 +63,8 @@ fn keep_record(file: &mut File, record: &[u8]) -> std::io::Result<()> {
     file.write_all(&line)
 }
 
-fn count(counts: &Mutex<Counts>, record: &[u8]) {
+/// Counts a record.
+pub fn count(counts: &Mutex<Counts>, record: &[u8]) {
     let subject = subject(record);
     let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
     match counts.get_mut(&*subject) {
@@ -74,7 +76,7 @@ fn count(counts: &Mutex<Counts>, record: &[u8]) {
 }
 
 /// What a record is about: the first word of its text, and of a pass the second one, too.
-fn subject(record: &[u8]) -> std::borrow::Cow<'_, str> {
+pub fn subject(record: &[u8]) -> std::borrow::Cow<'_, str> {
     let start = record.windows(3).position(|bytes| bytes == b"]: ").map_or(0, |at| at + 3);
     let text = record.get(start..).unwrap_or_default();
     let words = if text.starts_with(b"PASS ") { 2 } else { 1 };
@@ -95,7 +97,8 @@ fn tell(signals: SigSet, counts: &Mutex<Counts>) {
     }
 }
 
-fn json(counts: &Counts) -> String {
+/// The counts as one line.
+pub fn json(counts: &Counts) -> String {
     // Clients may have a say in what comes first.
     let plain = |byte: u8| if matches!(byte, b' '..=b'~') { char::from(byte) } else { '?' };
     let name = |subject: &str| -> String {

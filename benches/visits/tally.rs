@@ -23,7 +23,7 @@ impl Times {
     }
 
     /// As a member of a JSON object, in milliseconds; nothing without times.
-    fn write(&mut self, name: &str, json: &mut String) {
+    pub fn write(&mut self, name: &str, json: &mut String) {
         self.0.sort_unstable();
         let named = [("min", 0), ("p50", 500), ("p90", 900), ("p99", 990), ("max", 1000)];
         let member = |(name, share)| {

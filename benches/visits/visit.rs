@@ -19,7 +19,8 @@ pub enum Kind {
     Hold,
 }
 
-const NAMES: [(&str, Kind); 6] = [
+/// What the kinds are called on the command line.
+pub const NAMES: [(&str, Kind); 6] = [
     ("known", Kind::Known),
     ("new", Kind::New),
     ("pregreet", Kind::Pregreet),
@@ -41,9 +42,10 @@ impl Kind {
 }
 
 /// What is said before its time.
-const EARLY: &[u8] = b"EHLO early\r\n";
+pub const EARLY: &[u8] = b"EHLO early\r\n";
 
-const QUIT: &[u8] = b"QUIT\r\n";
+/// What is said in the end.
+pub const QUIT: &[u8] = b"QUIT\r\n";
 
 /// What is said at the built-in engine before QUIT.
 const MESSAGE: [&[u8]; 3] = [
@@ -73,7 +75,7 @@ pub struct Visit {
     head: LineHead,
     heard: bool,
     spoke: bool,
-    /// The reply that counts: the last one to something else than QUIT.
+    /// The reply that counts: the last one before QUIT is said.
     reply: Option<u16>,
 }
 
@@ -130,9 +132,6 @@ impl Visit {
         let first = !self.heard && !bytes.is_empty();
         let mut heard = Heard { first, ..Heard::default() };
         self.heard |= first;
-        if first && self.kind == Kind::Pregreet {
-            heard.say = self.speak();
-        }
         for &byte in bytes {
             if let Some(line) = self.head.take(byte)
                 && let Some(line) = ReplyLine::new(line)
@@ -140,6 +139,9 @@ impl Visit {
             {
                 self.take_reply(line.code, &mut heard);
             }
+        }
+        if first && self.kind == Kind::Pregreet && heard.say.is_none() {
+            heard.say = self.speak();
         }
         heard
     }
@@ -153,25 +155,19 @@ impl Visit {
         Some(EARLY)
     }
 
-    /// Whether the server has said anything.
-    pub fn has_heard(&self) -> bool {
-        self.heard
+    /// Whether it may stay: it has been greeted, and not been turned down.
+    pub fn stays(&self) -> bool {
+        self.kind == Kind::Hold && self.heard && self.step == Step::Greeting
     }
 
     /// What it means that the connection has ended.
     pub fn end(&self, end: End) -> Result {
-        let complete = match (self.kind, self.step) {
-            _ if end == End::Timeout => false,
-            (_, Step::Over) => true,
-            // Whatever the server says last.
-            (Kind::Pregreet, _) => true,
-            (Kind::Hold, Step::Greeting) => end == End::Released,
-            (_, Step::Greeting | Step::Message(_) | Step::Quit) => false,
-        };
-        match self.reply {
-            Some(code) if complete => Result::Finished(code),
-            // The teaser is all that there was.
-            None if complete && self.kind == Kind::Hold && self.heard => Result::Finished(220),
+        match (end, self.reply) {
+            (End::Released, _) if self.stays() => Result::Finished(220),
+            // A server that closes with something unread resets.
+            (End::Closed | End::Reset, Some(code)) if self.step == Step::Over => {
+                Result::Finished(code)
+            }
             _ => Result::Lost(end),
         }
     }
@@ -193,8 +189,6 @@ impl Visit {
         // These are a server's last words, and so is anything instead of a banner.
         let last = matches!(code, 421 | 521) || (next == 0 && code != 220);
         (self.step, heard.say) = match (self.kind, MESSAGE.get(next)) {
-            // It has said what it wanted to say, and stays to the end.
-            (Kind::Pregreet, _) => (Step::Greeting, heard.say),
             _ if last => (Step::Over, None),
             (Kind::Hold, _) => (Step::Greeting, None),
             (Kind::Engine, Some(command)) => (Step::Message(next), Some(*command)),

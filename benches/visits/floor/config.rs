@@ -38,7 +38,8 @@ impl Config {
         Config::parse(&text).map_err(|error| format!("{FILE}: {error}").into())
     }
 
-    fn parse(text: &str) -> Outcome<Config> {
+    /// Reads the text of the file.
+    pub fn parse(text: &str) -> Outcome<Config> {
         let mut config = Config {
             greet_wait: Duration::from_secs(6),
             zones: Vec::new(),
@@ -73,7 +74,8 @@ impl Config {
 }
 
 impl Network {
-    fn parse(text: &str) -> Outcome<Network> {
+    /// An address, or one with the length of the network.
+    pub fn parse(text: &str) -> Outcome<Network> {
         let (address, length) = text.split_once('/').unwrap_or((text, "32"));
         let length: u32 = length.parse()?;
         if length > 32 {

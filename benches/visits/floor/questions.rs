@@ -10,10 +10,10 @@ use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg};
 use crate::Outcome;
 
 /// Identification, then: recursion is desired, and there is one question.
-const HEADER: [u8; 12] = [0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+pub const HEADER: [u8; 12] = [0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
 
 /// Type A, class IN.
-const TYPE_AND_CLASS: [u8; 4] = [0, 1, 0, 1];
+pub const TYPE_AND_CLASS: [u8; 4] = [0, 1, 0, 1];
 
 /// How many answers are taken with one call.
 const BATCH: usize = 16;
@@ -94,7 +94,7 @@ impl Questions {
 }
 
 /// A name in the form of RFC 1035 3.1.
-fn name(text: &str) -> Outcome<Vec<u8>> {
+pub fn name(text: &str) -> Outcome<Vec<u8>> {
     let mut name = Vec::new();
     for label in text.trim_end_matches('.').split('.') {
         let length = u8::try_from(label.len()).ok().filter(|length| (1..64).contains(length));
@@ -106,7 +106,7 @@ fn name(text: &str) -> Outcome<Vec<u8>> {
 }
 
 /// A number as a label.
-fn label(name: &mut Vec<u8>, number: u8) {
+pub fn label(name: &mut Vec<u8>, number: u8) {
     let digit = |value: u8| b'0' + value % 10;
     match number {
         100.. => name.extend([3, digit(number / 100), digit(number / 10), digit(number)]),
