@@ -226,7 +226,11 @@ impl Generator<'_> {
         {
             let mut wanted = [PollFd::new(self.poll.registry().as_fd(), PollFlags::POLLIN)];
             match ppoll(&mut wanted, Some(TimeSpec::from(left)), None) {
-                Ok(_) | Err(Errno::EINTR) => {}
+                Ok(0) | Err(Errno::EINTR) => {
+                    events.clear();
+                    return Ok(());
+                }
+                Ok(_) => {}
                 Err(errno) => return Err(errno.into()),
             }
             patience = Some(Duration::ZERO);

@@ -161,7 +161,7 @@ impl Smtpd {
     fn greet(&mut self, client: OwnedFd) -> Outcome<()> {
         self.taken += 1;
         // A client that has gone is seen by the first read.
-        let _ = say(&client, GREETING);
+        let _ = say(&client, GREETING, MsgFlags::empty());
         let number = client.as_raw_fd();
         let id = self.peers.insert(Peer::Client { socket: client, line: LineHead::default() });
         let id = id.ok_or("too many peers")?;
@@ -236,7 +236,8 @@ fn is_over(client: &OwnedFd, line: &mut LineHead) -> bool {
             Ok(length) => {
                 for &byte in buffer.get(..length).unwrap_or_default() {
                     if line.take(byte).is_some_and(|verb| verb.eq_ignore_ascii_case(b"QUIT")) {
-                        let _ = say(client, FAREWELL);
+                        // In one packet with the end that follows.
+                        let _ = say(client, FAREWELL, MsgFlags::from_bits_retain(libc::MSG_MORE));
                         return true;
                     }
                 }
@@ -248,6 +249,6 @@ fn is_over(client: &OwnedFd, line: &mut LineHead) -> bool {
     }
 }
 
-fn say(client: &OwnedFd, text: &[u8]) -> nix::Result<usize> {
-    send(client.as_raw_fd(), text, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)
+fn say(client: &OwnedFd, text: &[u8], flags: MsgFlags) -> nix::Result<usize> {
+    send(client.as_raw_fd(), text, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL | flags)
 }
