@@ -19,7 +19,7 @@ use mio::unix::SourceFd;
 use nix::errno::Errno;
 
 use super::worker::{Outcome, Worker};
-use crate::event::reactor::{Reactor, Ready, Source};
+use crate::event::reactor::{MOST_EVENTS, Reactor, Ready, Source};
 use crate::postfix::maillog;
 use crate::postfix::pass::{self, PassError};
 use crate::screen::event::{HandOffResult, Input, Now};
@@ -109,9 +109,10 @@ impl Worker {
             return self.watch_hand_offs(Look::Never);
         }
         let mut ready = std::mem::take(&mut self.hand_offs.ready);
+        let mut more = false;
         // An error is met again at the next look.
-        while self.hand_offs.channels.wait(Some(now.mono), &mut ready).is_ok() && !ready.is_empty()
-        {
+        if self.hand_offs.channels.wait(Some(now.mono), &mut ready).is_ok() {
+            more = ready.len() >= MOST_EVENTS;
             for event in &ready {
                 let Source::PassChannel(id) = event.source else { continue };
                 if self.conns.get_mut(id).is_some_and(|conn| conn.was_taken(event.ended)) {
@@ -123,6 +124,7 @@ impl Worker {
         self.hand_offs.ready = ready;
         match self.hand_offs.look {
             _ if self.hand_offs.under_way == 0 => self.watch_hand_offs(Look::Never),
+            _ if more => self.watch_hand_offs(Look::At(now.mono)),
             Look::At(at) if at <= now.mono => self.watch_hand_offs(Look::OnNews),
             Look::Never | Look::At(_) | Look::OnNews => {}
         }
@@ -143,9 +145,7 @@ impl Worker {
             }
         }
         self.hand_offs.wanted = wanted;
-        if self.hand_offs.look == Look::Never && self.hand_offs.under_way > 0 {
-            self.watch_hand_offs(Look::At(Instant::now() + LOOK_AFTER));
-        }
+        self.watch_hand_offs(Look::At(Instant::now() + LOOK_AFTER));
     }
 
     fn hand_off(

@@ -114,12 +114,12 @@ pub struct Reactor {
 
 /// How many events one turn takes. More wait for the next turn, and nobody is starved:
 /// the kernel hands events out in the order in which they came up.
-const EVENTS_A_TURN: usize = 512;
+pub const MOST_EVENTS: usize = 512;
 
 impl Reactor {
     /// Makes the epoll descriptor. Only after the last fork: it would be shared.
     pub fn new() -> io::Result<Reactor> {
-        Ok(Reactor { poll: Poll::new()?, events: Events::with_capacity(EVENTS_A_TURN) })
+        Ok(Reactor { poll: Poll::new()?, events: Events::with_capacity(MOST_EVENTS) })
     }
 
     /// Starts to watch something.
