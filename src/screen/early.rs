@@ -5,7 +5,7 @@ use super::conclude;
 use super::dialogue;
 use super::dnsbl::score::Score;
 use super::event::{Output, Watch};
-use super::logline::{LogLine, QUOTE_LIMIT};
+use super::logline::{LogLine, Quote};
 use super::reply::Reply;
 use super::screener::{Screener, Turn};
 use super::session::{GreetWait, Phase, Session, SessionId};
@@ -48,7 +48,7 @@ pub(super) fn peeked(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId
         client: session.client,
         count: data.len(),
         after: screener.elapsed(turn.now, &session),
-        data: data.get(..QUOTE_LIMIT).unwrap_or(data).into(),
+        data: Quote::of(data),
     });
     match verdict::after_pregreet(&screener.policy) {
         AfterPregreet::Drop => {

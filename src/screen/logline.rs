@@ -19,8 +19,8 @@ use super::smtp::discard::{Discarded, Vocabulary};
 use super::smtp::engine::Envelope;
 use super::smtp::offence::Offence;
 use super::verdict::{TLS_FAILURES, TLS_PAUSE, TlsNotice};
-use form::End;
-pub use form::{Elapsed, Escaped, Shown};
+use form::{Cut, End};
+pub use form::{Elapsed, Escaped, Quote, Shown};
 pub use lists::{ListLine, Missing, Verdicts};
 pub use proxy::ProxyLine;
 
@@ -101,7 +101,7 @@ pub enum LogLine {
         /// How long after the start of the wait.
         after: Elapsed,
         /// The bytes, or the first [`QUOTE_LIMIT`] of them.
-        data: Box<[u8]>,
+        data: Quote,
     },
     /// The client's score reaches the threshold, whatever the action.
     DnsblRank(SocketAddr, i32),
@@ -393,8 +393,7 @@ impl fmt::Display for LogLine {
             LogLine::PassOld(client) => write!(f, "PASS OLD {}", End(client)),
             LogLine::Pregreet { client, count, after, data } => {
                 // postscreen cuts the escaped text, at times in the middle of an escape.
-                let mut text = Escaped(data).to_string();
-                text.truncate(QUOTE_LIMIT);
+                let text = Cut { text: Escaped(data.bytes()), limit: QUOTE_LIMIT };
                 write!(f, "PREGREET {count} after {after} from {}: {text}", End(client))
             }
             LogLine::DnsblRank(client, rank) => {

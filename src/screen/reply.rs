@@ -3,7 +3,7 @@
 //! The core names a reply by its meaning; the text is made when it is sent, so that a
 //! waiting session holds none.
 
-use std::fmt::Write as _;
+use std::fmt;
 
 use super::address::AddressText;
 use super::policy::{EngineRules, Policy};
@@ -103,7 +103,12 @@ pub enum Reply {
 impl Reply {
     /// Appends the reply, CR LF included, to `buffer`.
     pub fn write(self, policy: &Policy, buffer: &mut Vec<u8>) {
-        buffer.extend_from_slice(self.text(policy).as_bytes());
+        if policy.soft_bounce {
+            buffer.extend_from_slice(self.text(policy).as_bytes());
+        } else {
+            // Writing into a Vec cannot fail.
+            let _ = self.show(policy, &mut Bytes(buffer));
+        }
         buffer.extend_from_slice(b"\r\n");
     }
 
@@ -118,18 +123,30 @@ impl Reply {
 
     /// The same without main.cf: `soft_bounce`, as `postscreen_reject_footer_maps` knows it.
     pub fn plain(self, policy: &Policy) -> String {
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        let _ = self.show(policy, &mut text);
+        text
+    }
+
+    fn show(self, policy: &Policy, out: &mut impl fmt::Write) -> fmt::Result {
         let host = policy.myhostname.as_str();
         let text = match self {
             Reply::Teaser => {
-                return format!("220-{}", policy.greet_banner.as_deref().unwrap_or_default());
+                let banner = policy.greet_banner.as_deref().unwrap_or_default();
+                return write!(out, "220-{banner}");
             }
-            Reply::Greeting => return format!("220 {}", policy.smtpd_banner),
-            Reply::CommandTimeLimit => return format!("421 4.4.2 {host} Error: timeout exceeded"),
+            Reply::Greeting => return write!(out, "220 {}", policy.smtpd_banner),
+            Reply::CommandTimeLimit => {
+                return write!(out, "421 4.4.2 {host} Error: timeout exceeded");
+            }
             Reply::CommandLimit => {
-                return format!("421 {host} Service unavailable - try again later");
+                return write!(out, "421 {host} Service unavailable - try again later");
             }
-            Reply::Helo => return format!("250 {host}"),
-            Reply::Ehlo(discarded) => return ehlo(host, &policy.engine, discarded),
+            Reply::Helo => return write!(out, "250 {host}"),
+            Reply::Ehlo(discarded) => return ehlo(host, &policy.engine, discarded, out),
+            Reply::Blocked(by) => return blocked("521", by, policy, out),
+            Reply::Refused(Some(Refusal::Blocked(by))) => return blocked("550", by, policy, out),
             Reply::NoResources => "421 4.3.2 No system resources",
             Reply::TooManyConnections => "421 4.7.0 Error: too many connections",
             Reply::ServerPortsBusy => "421 4.3.2 All server ports are busy",
@@ -139,10 +156,6 @@ impl Reply {
             Reply::NonSmtpCommand => "521 5.7.0 Error: I can break rules, too. Goodbye.",
             Reply::Unavailable => "421 4.3.2 Service currently unavailable",
             Reply::Bye => "221 2.0.0 Bye",
-            Reply::Blocked(by) => return format!("521 {}", blocked(by, policy)),
-            Reply::Refused(Some(Refusal::Blocked(by))) => {
-                return format!("550 {}", blocked(by, policy));
-            }
             Reply::Refused(None | Some(Refusal::Veto)) => "450 4.3.2 Service currently unavailable",
             Reply::Refused(Some(Refusal::Denylisted)) => "550 5.3.2 Service currently unavailable",
             Reply::Refused(Some(Refusal::Pregreet | Refusal::DeepTest)) => {
@@ -177,33 +190,52 @@ impl Reply {
             Reply::NotImplemented => "502 5.5.1 Error: command not implemented",
             Reply::NotRecognized => "502 5.5.2 Error: command not recognized",
         };
-        text.to_owned()
+        out.write_str(text)
+    }
+}
+
+/// Text that becomes bytes.
+struct Bytes<'a>(&'a mut Vec<u8>);
+
+impl fmt::Write for Bytes<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
     }
 }
 
 /// Who says so, after the code.
-fn blocked(Blocked { client, by }: Blocked, policy: &Policy) -> String {
+fn blocked(
+    code: &str,
+    Blocked { client, by }: Blocked,
+    policy: &Policy,
+    out: &mut impl fmt::Write,
+) -> fmt::Result {
     let list = by.and_then(|entry| policy.dnsbl.lists.of_entry(entry));
     let name = list.map(|list| &*list.public_name).unwrap_or_default();
-    format!("5.7.1 Service unavailable; client [{}] blocked using {name}", AddressText(client))
+    let client = AddressText(client);
+    write!(out, "{code} 5.7.1 Service unavailable; client [{client}] blocked using {name}")
 }
 
 /// The host name, then one line for each keyword.
-fn ehlo(host: &str, rules: &EngineRules, discarded: Discarded) -> String {
-    let mut lines = vec![host.to_owned()];
-    for keyword in rules.announced.iter().filter(|keyword| !discarded.contains(**keyword)) {
-        let mut line = keyword.name().to_owned();
+fn ehlo(
+    host: &str,
+    rules: &EngineRules,
+    discarded: Discarded,
+    out: &mut impl fmt::Write,
+) -> fmt::Result {
+    let mut keywords =
+        rules.announced.iter().filter(|keyword| !discarded.contains(**keyword)).peekable();
+    let separator = |more: bool| if more { '-' } else { ' ' };
+    write!(out, "250{}{host}", separator(keywords.peek().is_some()))?;
+    while let Some(keyword) = keywords.next() {
+        let more = keywords.peek().is_some();
+        write!(out, "\r\n250{}{}", separator(more), keyword.name())?;
         if *keyword == Keyword::Size && rules.message_size_limit > 0 {
-            // Writing into a String cannot fail.
-            let _ = write!(line, " {}", rules.message_size_limit);
+            write!(out, " {}", rules.message_size_limit)?;
         }
-        lines.push(line);
     }
-    let last = lines.pop().unwrap_or_default();
-    let mut text: String = lines.iter().map(|line| format!("250-{line}\r\n")).collect();
-    text.push_str("250 ");
-    text.push_str(&last);
-    text
+    Ok(())
 }
 
 /// main.cf: `soft_bounce`. A permanent code becomes a temporary one, and so does the

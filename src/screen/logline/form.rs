@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::QUOTE_LIMIT;
 use crate::screen::address::AddressText;
 use crate::screen::test_set::UnixTime;
 
@@ -28,6 +29,51 @@ impl fmt::Display for Escaped<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// The beginning of what a client has sent, at most [`QUOTE_LIMIT`] bytes. Nothing is allocated
+/// for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Quote {
+    bytes: [u8; QUOTE_LIMIT],
+    length: u8,
+}
+
+impl Quote {
+    /// As much of `data` as is quoted.
+    pub fn of(data: &[u8]) -> Quote {
+        let mut bytes = [0; QUOTE_LIMIT];
+        let count = bytes.iter_mut().zip(data).map(|(place, byte)| *place = *byte).count();
+        Quote { bytes, length: u8::try_from(count).unwrap_or(0) }
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length.into()).unwrap_or_default()
+    }
+}
+
+/// No more of an ASCII text than `limit` characters.
+pub struct Cut<T> {
+    /// The text.
+    pub text: T,
+    /// Characters.
+    pub limit: usize,
+}
+
+impl<T: fmt::Display> fmt::Display for Cut<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        struct Rest<W>(W, usize);
+        impl<W: fmt::Write> fmt::Write for Rest<W> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                let text = text.get(..self.1).unwrap_or(text);
+                self.1 -= text.len();
+                self.0.write_str(text)
+            }
+        }
+        write!(Rest(f, self.limit), "{}", self.text)
     }
 }
 

@@ -68,7 +68,7 @@ fn golden_texts() {
         (LogLine::PassNew(client), "PASS NEW [203.0.113.5]:4711"),
         (LogLine::PassOld(client), "PASS OLD [203.0.113.5]:4711"),
         (
-            LogLine::Pregreet { client, count: 11, after, data: (*b"HELO spam\r\n").into() },
+            LogLine::Pregreet { client, count: 11, after, data: Quote::of(b"HELO spam\r\n") },
             "PREGREET 11 after 0.27 from [203.0.113.5]:4711: HELO spam\\r\\n",
         ),
         (
@@ -239,7 +239,7 @@ fn golden_texts() {
 fn a_pregreet_quotes_a_hundred_bytes_of_escaped_text() {
     let client = "203.0.113.5:4711".parse().unwrap();
     let after = Elapsed { span: Duration::ZERO, digits: 2 };
-    let line = LogLine::Pregreet { client, count: 200, after, data: [0xff; 100].into() };
+    let line = LogLine::Pregreet { client, count: 200, after, data: Quote::of(&[0xff; 200]) };
     let text = line.to_string();
     let (_, quoted) = text.split_once("]:4711: ").unwrap();
     assert_eq!(quoted.len(), QUOTE_LIMIT);
