@@ -1,5 +1,6 @@
-//! The defaults that depend on how Postfix was built, and its version: asked of
-//! postconf(1) once, at start, and remembered for the day it does not answer.
+//! The defaults that depend on how Postfix was built, and its version: asked of postconf(1),
+//! and remembered. It is asked again when it, or the library that it has them from, is another
+//! file than it was. Without that it would be asked at every start, and that takes half of it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -88,34 +89,104 @@ pub fn ask(
 }
 
 /// The defaults from postconf(1), else those that `memory` recalls, else compiled-in ones;
-/// the last two with a warning. A fresh answer is remembered.
+/// the last two with a warning. A fresh answer is remembered, and counts as long as postconf(1)
+/// stays as it is.
 pub fn obtain(sources: &Sources, memory: &Path) -> (BuildDefaults, Vec<Message>) {
+    let recalled = recall(memory);
     let problem = match postconf::find(sources) {
         None => "cannot find postconf".to_owned(),
-        Some(postconf) => match ask(&postconf, sources.config_directory(), TIME_LIMIT) {
-            Ok(defaults) => {
-                let known = recall(memory).is_some_and(|known| known == defaults);
-                let saved = if known { Ok(()) } else { remember(&defaults, memory) };
-                let trouble = saved.err().map(|error| {
-                    Message::warning(format!("cannot write {}: {error}", memory.display()))
-                });
-                return (defaults, trouble.into_iter().collect());
+        Some(postconf) => {
+            if let Some((defaults, witness)) = &recalled
+                && *witness == Some(Witness::of(&postconf, defaults))
+            {
+                return (defaults.clone(), Vec::new());
             }
-            Err(error) => format!("{}: {error}", postconf.display()),
-        },
+            // Taken before the question: should postconf(1) be replaced meanwhile, the next
+            // start asks again.
+            let program = Identity::of(&postconf);
+            match ask(&postconf, sources.config_directory(), TIME_LIMIT) {
+                Ok(defaults) => {
+                    let witness = Witness { program, ..Witness::of(&postconf, &defaults) };
+                    let saved = remember(&defaults, Some(&witness), memory);
+                    let trouble = saved.err().map(|error| {
+                        Message::warning(format!("cannot write {}: {error}", memory.display()))
+                    });
+                    return (defaults, trouble.into_iter().collect());
+                }
+                Err(error) => format!("{}: {error}", postconf.display()),
+            }
+        }
     };
-    let (defaults, origin) = match recall(memory) {
-        Some(defaults) => (defaults, "those of its last answer"),
+    let (defaults, origin) = match recalled {
+        Some((defaults, _)) => (defaults, "those of its last answer"),
         None => (BuildDefaults::compiled_in(), "compiled-in ones"),
     };
     let text = format!("{problem}; for Postfix's build-dependent defaults, using {origin}");
     (defaults, vec![Message::warning(text)])
 }
 
-/// Reads remembered defaults. The directory belongs to the unprivileged user, so only a
+/// Which files an answer comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Witness {
+    /// postconf(1).
+    program: Identity,
+    /// The library with Postfix's parameters, where there is one.
+    library: Identity,
+}
+
+/// What changes when a file is replaced or written to; empty if there is none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Identity(String);
+
+impl Identity {
+    fn of(path: &Path) -> Identity {
+        let parts = |status: fs::Metadata| {
+            let numbers = [
+                i128::from(status.dev()),
+                i128::from(status.ino()),
+                i128::from(status.size()),
+                i128::from(status.mtime()),
+                i128::from(status.mtime_nsec()),
+                i128::from(status.ctime()),
+                i128::from(status.ctime_nsec()),
+            ];
+            numbers.map(|number| number.to_string()).join(":")
+        };
+        Identity(fs::metadata(path).map(parts).unwrap_or_default())
+    }
+}
+
+impl Witness {
+    fn of(postconf: &Path, defaults: &BuildDefaults) -> Witness {
+        let library = defaults.get("shlib_directory").unwrap_or_default();
+        Witness {
+            program: Identity::of(postconf),
+            library: Identity::of(&Path::new(library).join(LIBRARY)),
+        }
+    }
+
+    /// A line for the file of the remembered defaults.
+    fn to_line(&self) -> String {
+        format!("{WITNESS}{} {}\n", self.program.0, self.library.0)
+    }
+
+    fn from_text(text: &str) -> Option<Witness> {
+        let line = text.lines().find_map(|line| line.strip_prefix(WITNESS))?;
+        let (program, library) = line.split_once(' ')?;
+        Some(Witness { program: Identity(program.into()), library: Identity(library.into()) })
+    }
+}
+
+/// What the line of a [`Witness`] begins with. To an older version it is no default.
+const WITNESS: &str = "# as told by ";
+
+/// Where Postfix has its defaults.
+const LIBRARY: &str = "libpostfix-global.so";
+
+/// Reads remembered defaults, and from what they came. The directory belongs to the unprivileged user, so only a
 /// file counts that belongs to our own effective user and that nobody else can write:
 /// these values say which programs are executed.
-pub fn recall(path: &Path) -> Option<BuildDefaults> {
+pub fn recall(path: &Path) -> Option<(BuildDefaults, Option<Witness>)> {
     let no_tricks = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(no_tricks.bits()).open(path).ok()?;
     let status = file.metadata().ok()?;
@@ -125,14 +196,18 @@ pub fn recall(path: &Path) -> Option<BuildDefaults> {
     }
     let mut text = String::new();
     file.take(MAX_TEXT).read_to_string(&mut text).ok()?;
-    BuildDefaults::from_text(&text)
+    Some((BuildDefaults::from_text(&text)?, Witness::from_text(&text)))
 }
 
 /// Writes defaults for [`recall`], by way of a new file beside the old one.
 ///
 /// # Errors
 /// Those of creating, writing and renaming the file.
-pub fn remember(defaults: &BuildDefaults, path: &Path) -> io::Result<()> {
+pub fn remember(
+    defaults: &BuildDefaults,
+    witness: Option<&Witness>,
+    path: &Path,
+) -> io::Result<()> {
     // A name of our own: master(8) may start several services at once.
     static TIMES: AtomicU32 = AtomicU32::new(0);
     let times = TIMES.fetch_add(1, Ordering::Relaxed);
@@ -143,7 +218,8 @@ pub fn remember(defaults: &BuildDefaults, path: &Path) -> io::Result<()> {
         _ => {}
     }
     let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new)?;
-    let written = file.write_all(defaults.to_text().as_bytes());
+    let text = defaults.to_text() + &witness.map(Witness::to_line).unwrap_or_default();
+    let written = file.write_all(text.as_bytes());
     let result = written.and_then(|()| fs::rename(&new, path));
     if result.is_err() {
         let _ = fs::remove_file(&new);

@@ -22,9 +22,11 @@ use crate::sys::{self, Fork};
 /// Of what a program complains of, bytes.
 const COMPLAINTS_LIMIT: u64 = 64 << 10;
 
-/// The pauses between looks at a program that is waited for.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+/// The pauses between looks at a program that is waited for. They grow with the time it has
+/// taken so far, so that its end is noticed soon after it and yet not looked for too often.
+const SHORTEST_PAUSE: Duration = Duration::from_micros(200);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+const LOOKS_PER_DOUBLING: u32 = 8;
 
 /// One that works. Whoever starts it has to wait for its end, or to reap it.
 #[derive(Debug)]
@@ -174,16 +176,17 @@ impl Task {
     ///
     /// If somebody else has reaped it.
     pub fn wait(mut self) -> io::Result<Outcome> {
-        let mut pause = SHORTEST_PAUSE;
+        let began = Instant::now();
         loop {
             match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::StillAlive) | Err(nix::errno::Errno::EINTR) => {}
                 Ok(status) => return Ok(self.finish(status)),
                 Err(errno) => return Err(errno.into()),
             }
-            self.check(Instant::now());
-            std::thread::sleep(pause);
-            pause = LONGEST_PAUSE.min(pause * 2);
+            let now = Instant::now();
+            self.check(now);
+            let pause = now.saturating_duration_since(began) / LOOKS_PER_DOUBLING;
+            std::thread::sleep(pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
         }
     }
 }

@@ -85,9 +85,12 @@ fn memory() {
     let path = scratch.0.join("defaults");
     assert_eq!(recall(&path), None);
     let defaults = BuildDefaults::parse("mail_version = 3.9.1");
-    remember(&defaults, &path).unwrap();
-    remember(&defaults, &path).unwrap();
-    assert_eq!(recall(&path), Some(defaults));
+    remember(&defaults, None, &path).unwrap();
+    assert_eq!(recall(&path), Some((defaults.clone(), None)));
+    let witness = Witness::of(&path, &defaults);
+    remember(&defaults, Some(&witness), &path).unwrap();
+    assert_eq!(recall(&path), Some((defaults.clone(), Some(witness.clone()))));
+    assert_ne!(Witness::of(&path, &defaults), witness, "the file is another one");
 
     let link = scratch.0.join("link");
     symlink(&path, &link).unwrap();
@@ -108,6 +111,24 @@ fn obtaining() {
     let (defaults, messages) = obtain(&sources, &memory);
     assert_eq!((defaults.get("mail_version"), messages.len()), (Some("9.8.7"), 0));
 
+    scratch.script("echo 'mail_version = 9.8.8'; echo x >> ${0%/*}/calls");
+    for _ in 0..3 {
+        let (defaults, messages) = obtain(&sources, &memory);
+        assert_eq!((defaults.get("mail_version"), messages.len()), (Some("9.8.8"), 0));
+    }
+    let calls = || fs::read(scratch.0.join("calls")).unwrap().len();
+    assert_eq!(calls(), 2, "asked once");
+    // The library is said to be where there is none, and then there is one.
+    let answer = format!("shlib_directory = {}", scratch.0.display());
+    scratch.script(&format!("echo mail_version = 9.8.7; echo '{answer}'; echo >> ${{0%/*}}/calls"));
+    obtain(&sources, &memory);
+    obtain(&sources, &memory);
+    assert_eq!(calls(), 3);
+    fs::write(scratch.0.join(LIBRARY), "x").unwrap();
+    obtain(&sources, &memory);
+    obtain(&sources, &memory);
+    assert_eq!(calls(), 4);
+
     scratch.script("exit 1");
     let (defaults, messages) = obtain(&sources, &memory);
     assert_eq!(defaults.get("mail_version"), Some("9.8.7"));
@@ -126,9 +147,9 @@ fn remembering_at_once() {
     let defaults = BuildDefaults::compiled_in();
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| (0..50).for_each(|_| remember(&defaults, &path).unwrap()));
+            scope.spawn(|| (0..50).for_each(|_| remember(&defaults, None, &path).unwrap()));
         }
     });
-    assert_eq!(recall(&path), Some(defaults));
+    assert_eq!(recall(&path), Some((defaults, None)));
     assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 1, "nothing is left behind");
 }
