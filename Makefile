@@ -15,8 +15,8 @@ EXAMPLES = main.cf.example master.cf.example gatepost.cf.example
 # A parameter of Postfix, configured or not.
 postfix = $(shell PATH="$$PATH:/usr/sbin"; { postconf -h $(1) || postconf -dh $(1); } 2>/dev/null)
 
-.PHONY: all build run test lint unit conformance logtools selftest fuzz bench-dnsbl install \
-	uninstall clean man-check help
+.PHONY: all build run test lint unit conformance logtools selftest fuzz bench-dnsbl \
+	bench-parts install uninstall clean man-check help
 
 all: build
 
@@ -52,6 +52,9 @@ man-check: ## check the manual pages
 
 bench-dnsbl: ## measure DNS blocklist look-ups beside dnsblog(8) (as root)
 	@scripts/bench-dnsbl.sh $(BENCH_OPTIONS)
+
+bench-parts: ## measure small parts by themselves (BENCH_OPTIONS: a part of their names)
+	$(CARGO) bench --locked --bench parts --bench allocations -- $(BENCH_OPTIONS)
 
 install: ## install the built binary, the manual pages and the examples
 	@test -x "$(BINARY)" || { echo "$(BINARY) is not there: run 'make build' first" >&2; exit 1; }
