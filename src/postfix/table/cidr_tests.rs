@@ -1,4 +1,7 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use super::*;
+use crate::postfix::table::network::{range_v4, range_v6};
 
 fn table(text: &str) -> (CidrTable, Vec<String>) {
     let mut messages = Vec::new();
@@ -176,26 +179,36 @@ fn deep_nesting_and_binary_noise_are_harmless() {
     assert!(!messages.is_empty());
 }
 
+fn matches(pattern: Pattern, address: IpAddr) -> bool {
+    let Pattern { network, negated } = pattern;
+    network.same_family(address) && network.contains(address) != negated
+}
+
+/// The lines that make sense.
+fn lines(text: &str) -> Vec<Line<'_>> {
+    text.lines().filter_map(|line| read_line(line).ok()).collect()
+}
+
 /// The rules as they stand in the file, one after the other.
-fn linear(text: &str, address: IpAddr) -> Option<&str> {
+fn linear<'t>(lines: &[Line<'t>], address: IpAddr) -> Option<&'t str> {
     // How many of the ifs around the current line there are, and how many apply.
     let (mut depth, mut applies) = (0usize, 0usize);
-    for line in text.lines() {
-        match read_line(line) {
-            Ok(Line::If(pattern)) => {
-                if depth == applies && pattern.matches(address) {
+    for line in lines {
+        match *line {
+            Line::If(pattern) => {
+                if depth == applies && matches(pattern, address) {
                     applies += 1;
                 }
                 depth += 1;
             }
-            Ok(Line::Endif) if depth > 0 => {
+            Line::Endif if depth > 0 => {
                 depth -= 1;
                 applies = applies.min(depth);
             }
-            Ok(Line::Rule(pattern, result)) if depth == applies && pattern.matches(address) => {
+            Line::Rule(pattern, result) if depth == applies && matches(pattern, address) => {
                 return Some(result);
             }
-            _ => {}
+            Line::Endif | Line::Rule(..) => {}
         }
     }
     None
@@ -224,36 +237,100 @@ impl Numbers {
         }
     }
 
-    fn pattern(&mut self) -> String {
+    fn network(&mut self) -> Network {
         let address = self.address();
         let longest = if address.is_ipv4() { 33 } else { 129 };
         let length = u8::try_from(self.below(longest)).unwrap();
+        Network::containing(address, length)
+    }
+
+    /// Mostly its plain self.
+    fn pattern(&mut self) -> String {
         let negation = if self.below(12) == 0 { "!" } else { "" };
-        format!("{negation}{}", Network::containing(address, length))
+        format!("{negation}{}", self.network())
+    }
+
+    /// A table with so many lines.
+    fn table(&mut self, lines: u64) -> String {
+        let line = |line| match self.below(10) {
+            0 => format!("if {}\n", self.pattern()),
+            1 => "endif\n".into(),
+            2 => format!("{} same\n", self.pattern()),
+            _ => format!("{} {line}\n", self.pattern()),
+        };
+        (0..lines).map(line).collect()
+    }
+}
+
+/// The first and the last address of a network, and their neighbours.
+fn edges(network: Network) -> Vec<IpAddr> {
+    match network {
+        Network::V4(first, length) => {
+            let range = range_v4(first, length);
+            let (first, last) = (range.start().to_bits(), range.end().to_bits());
+            [first.wrapping_sub(1), first, last, last.wrapping_add(1)]
+                .map(|bits| Ipv4Addr::from_bits(bits).into())
+                .into()
+        }
+        Network::V6(first, length) => {
+            let range = range_v6(first, length);
+            let (first, last) = (range.start().to_bits(), range.end().to_bits());
+            [first.wrapping_sub(1), first, last, last.wrapping_add(1)]
+                .map(|bits| Ipv6Addr::from_bits(bits).into())
+                .into()
+        }
     }
 }
 
 #[test]
-fn index_agrees_with_reading_line_by_line() {
+fn a_compiled_table_agrees_with_reading_line_by_line() {
     let mut numbers = Numbers(20_260_821);
     let mut found = 0;
-    for round in 0..400 {
-        let lines: Vec<String> = (0..numbers.below(60))
-            .map(|line| match numbers.below(10) {
-                0 => format!("if {}", numbers.pattern()),
-                1 => "endif".into(),
-                2 => format!("{} same", numbers.pattern()),
-                _ => format!("{} {line}", numbers.pattern()),
-            })
-            .collect();
-        let text = lines.join("\n");
-        let (table, _) = table(&text);
-        for _ in 0..60 {
-            let address = numbers.address();
-            let expected = linear(&text, address);
-            found += usize::from(expected.is_some());
-            assert_eq!(table.find(address), expected, "round {round}, {address}:\n{text}");
+    let sizes = (0..400).map(|_| 60).chain([2_000; 4]);
+    for (round, most) in sizes.enumerate() {
+        let length = numbers.below(most);
+        let text = numbers.table(length);
+        let (table, lines) = (table(&text).0, lines(&text));
+        for _ in 0..20 {
+            let mut addresses = edges(numbers.network());
+            addresses.push(numbers.address());
+            for address in addresses {
+                let expected = linear(&lines, address);
+                found += usize::from(expected.is_some());
+                assert_eq!(table.find(address), expected, "round {round}, {address}:\n{text}");
+            }
         }
     }
-    assert!(found > 5_000, "only {found} of the questions had an answer");
+    assert!(found > 10_000, "only {found} of the questions had an answer");
+}
+
+#[test]
+fn long_tables_agree_with_reading_line_by_line() {
+    // What real ones look like: small networks that hardly overlap, here and there an if.
+    let mut numbers = Numbers(7);
+    let mut network = |shortest: u8| {
+        let bits = u32::try_from(numbers.below(1 << 20)).unwrap() << 8;
+        let length = shortest + u8::try_from(numbers.below(9)).unwrap();
+        (Network::containing(Ipv4Addr::from_bits(bits).into(), length), bits)
+    };
+    let mut text = String::new();
+    let mut addresses = Vec::new();
+    for line in 0..3_000 {
+        let ((inner, bits), (outer, _)) = (network(24), network(10));
+        addresses.push(IpAddr::from(Ipv4Addr::from_bits(bits | 3)));
+        text += &match line % 30 {
+            7 => format!("if {outer}\n{inner} {line}\n"),
+            8 => format!("!{outer} {line}\nendif\n"),
+            27 => format!("if !{outer}\n{inner} {line}\nendif\n"),
+            _ => format!("{inner} {line}\n"),
+        };
+    }
+    let (table, lines) = (quiet(&text), lines(&text));
+    let mut results = std::collections::HashSet::new();
+    for address in addresses {
+        let expected = linear(&lines, address);
+        results.extend(expected);
+        assert_eq!(table.find(address), expected, "{address}");
+    }
+    assert!(results.len() > 100, "only {} results", results.len());
 }

@@ -6,17 +6,18 @@
 //! other programs are asked by whoever owns the loop; a [`TableView`] has what they have said so
 //! far.
 
+mod applying;
 mod cdb;
 mod cidr;
 mod constant;
 mod environ;
+mod first_match;
 mod indexed;
 mod inline;
 mod network;
 mod patterns;
 #[cfg(feature = "pcre")]
 mod pcre;
-mod range_index;
 mod regexp;
 mod registry;
 mod remote;
@@ -40,6 +41,7 @@ pub use cdb::{CdbError, CdbTable};
 pub use cidr::CidrTable;
 pub use constant::{EmptyTable, FailTable, RandomTable, StaticTable, Surrogate};
 pub use environ::EnvironTable;
+
 pub use indexed::{Index, IndexKind, IndexedTable};
 pub use inline::InlineTable;
 pub use network::{Network, NetworkError};
