@@ -9,9 +9,9 @@ use super::match_list::Membership;
 use super::message::Message;
 use super::mynetworks::Mynetworks;
 use super::table::{
-    Answer, FileSource, OpenOptions, RemoteQuestion, TableError, TableId, TableView, Tables,
+    AddressKey, Answer, FileSource, OpenOptions, RemoteQuestion, TableError, TableId, TableView,
+    Tables,
 };
-use crate::screen::address::address_text;
 use crate::screen::event::Access;
 
 /// An access list with its tables open.
@@ -105,7 +105,7 @@ impl AccessList {
         messages: &mut Vec<Message>,
     ) -> Result<Access, RemoteQuestion> {
         let origin = Origin { name: &self.label, tables, mynetworks, client };
-        let key = address_text(client);
+        let key = AddressKey::new(client);
         for item in &self.items {
             let flow = match item {
                 Item::Word(Word::Dunno) => decided(Access::Undecided),
@@ -145,7 +145,7 @@ impl Origin<'_> {
     }
 
     /// Looks the client up; the value is a list of its own, without tables.
-    fn ask(&self, table: TableId, key: &str, messages: &mut Vec<Message>) -> Flow {
+    fn ask(&self, table: TableId, key: &AddressKey, messages: &mut Vec<Message>) -> Flow {
         let name = self.tables.spec(table);
         let value = match self.tables.lookup(table, key, messages) {
             Answer::Found(value) => value,

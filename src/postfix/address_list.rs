@@ -3,15 +3,19 @@
 //! A pattern that makes no sense is found out only when an address of its family gets as
 //! far as to it, as in Postfix.
 
-use std::net::IpAddr;
+use std::cell::OnceCell;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::match_list::{ListError, MatchList, Membership, Pattern};
+use super::match_list::{Decision, ListError, MatchList, Membership, Pattern, Patterns};
 use super::message::Message;
-use super::table::{FileSource, Network, OpenOptions, TableView, Tables};
+use super::table::{
+    AddressKey, FileSource, FirstMatch, Network, NetworkError, NetworkPattern, OpenOptions, Rules,
+    TableView, Tables,
+};
 use crate::screen::address::address_text;
 
 /// A list of address patterns, tables, and files with more of both.
-pub type AddressList = MatchList<AddressPattern>;
+pub type AddressList = MatchList<AddressPatterns>;
 
 impl AddressList {
     /// Reads a list. `label` is the parameter that messages name; what is wrong with
@@ -37,78 +41,111 @@ impl AddressList {
         address: IpAddr,
         warnings: &mut Vec<Message>,
     ) -> Membership {
-        let key = address_text(address);
-        self.ask(tables, &Subject { address, key: &key }, warnings)
+        self.ask(tables, &Subject { address, key: OnceCell::new() }, warnings)
     }
 }
 
 /// The address that is looked for.
-#[derive(Clone, Copy, Debug)]
-pub struct Subject<'a> {
+#[derive(Clone, Debug)]
+pub struct Subject {
     address: IpAddr,
-    key: &'a str,
+    /// Its text, once a table is asked for it.
+    key: OnceCell<AddressKey>,
 }
 
-/// An address pattern, understood as far as that is possible beforehand.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct AddressPattern {
-    /// Equal to an address in its normal form, without the brackets.
-    exact: String,
-    /// IPv6, going by the colon.
-    six: bool,
-    network: PatternNetwork,
+/// Address patterns that follow each other. There may be very many of them.
+#[derive(Clone, Debug)]
+pub struct AddressPatterns {
+    rules: FirstMatch,
+    /// What the first rule that matches means, by its result.
+    outcomes: Vec<Outcome>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum PatternNetwork {
-    /// The pattern is only good for comparing text, if for anything.
-    None,
-    Network(Network),
+enum Outcome {
+    Decided(Decision),
     /// What to say when the pattern is come upon.
     Wrong(String),
 }
 
-impl Pattern for AddressPattern {
-    type Subject<'a> = Subject<'a>;
+impl Patterns for AddressPatterns {
+    type Subject<'a> = Subject;
 
-    fn new(text: &str) -> AddressPattern {
-        let text = text.to_lowercase();
-        let six = text.contains(':');
-        let addresses_only = text.bytes().all(
-            |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'.' | b':' | b'[' | b']' | b'/'),
-        );
-        let network = if addresses_only && (six || text.contains('/')) {
-            match Network::parse(&text) {
-                Ok(network) => PatternNetwork::Network(network),
-                Err(error) => PatternNetwork::Wrong(error.to_string()),
-            }
-        } else {
-            PatternNetwork::None
-        };
-        let exact = match text.strip_prefix('[').map(|inner| inner.strip_suffix(']')) {
-            None => text,
-            Some(inner) => inner.unwrap_or_default().to_owned(),
-        };
-        AddressPattern { exact, six, network }
+    fn new(patterns: Vec<Pattern>) -> AddressPatterns {
+        let mut rules = Rules::default();
+        let mut outcomes =
+            vec![Outcome::Decided(Decision::Member), Outcome::Decided(Decision::Stranger)];
+        for Pattern { text, decision } in patterns {
+            let text = text.to_lowercase();
+            let decided = match decision {
+                Decision::Member => 0,
+                Decision::Stranger => 1,
+            };
+            let (network, result) = match network(&text) {
+                Some(Ok(network)) => (network, decided),
+                Some(Err(error)) => {
+                    outcomes.push(Outcome::Wrong(error.to_string()));
+                    // Memory ends before the numbers do.
+                    (family(&text), u32::try_from(outcomes.len() - 1).unwrap_or(u32::MAX))
+                }
+                None => match exact(&text) {
+                    Some(address) => (Network::containing(address, u8::MAX), decided),
+                    None => continue,
+                },
+            };
+            rules.add(NetworkPattern::is(network), result);
+        }
+        AddressPatterns { rules: rules.compile(), outcomes }
     }
 
-    fn key<'a>(subject: &'a Subject<'_>) -> &'a [u8] {
-        subject.key.as_bytes()
+    fn key(subject: &Subject) -> &[u8] {
+        subject.key.get_or_init(|| AddressKey::new(subject.address)).as_ref()
     }
 
-    fn matches(&self, subject: &Subject<'_>) -> Result<bool, &str> {
-        if self.exact == subject.key {
-            return Ok(true);
-        }
-        if self.six != subject.key.contains(':') {
-            return Ok(false);
-        }
-        match &self.network {
-            PatternNetwork::None => Ok(false),
-            PatternNetwork::Network(network) => Ok(network.contains(subject.address)),
-            PatternNetwork::Wrong(problem) => Err(problem),
+    fn decide(&self, subject: &Subject) -> Result<Option<Decision>, &str> {
+        let outcome = self
+            .rules
+            .find(subject.address)
+            .and_then(|number| self.outcomes.get(usize::try_from(number).ok()?));
+        match outcome {
+            None => Ok(None),
+            Some(Outcome::Decided(decision)) => Ok(Some(*decision)),
+            Some(Outcome::Wrong(problem)) => Err(problem),
         }
     }
+}
+
+/// The network of a pattern that is more than text to compare.
+fn network(text: &str) -> Option<Result<Network, NetworkError>> {
+    let addresses_only = text
+        .bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'.' | b':' | b'[' | b']' | b'/'));
+    let is_network = addresses_only && (is_six(text) || text.contains('/'));
+    is_network.then(|| Network::parse(text))
+}
+
+/// The address whose text any other pattern may be, with or without brackets.
+fn exact(text: &str) -> Option<IpAddr> {
+    let inside = match text.strip_prefix('[') {
+        None => text,
+        Some(inner) => inner.strip_suffix(']')?,
+    };
+    let address = inside.parse().ok()?;
+    (address_text(address) == inside).then_some(address)
+}
+
+/// All addresses that get as far as to a pattern.
+fn family(text: &str) -> Network {
+    if is_six(text) {
+        Network::V6(Ipv6Addr::UNSPECIFIED, 0)
+    } else {
+        Network::V4(Ipv4Addr::UNSPECIFIED, 0)
+    }
+}
+
+/// IPv6, going by the colon.
+fn is_six(text: &str) -> bool {
+    text.contains(':')
 }
 
 #[cfg(test)]

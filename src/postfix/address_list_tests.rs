@@ -193,3 +193,84 @@ fn files_change_in_place() {
     assert_eq!(list.reload(Path::new("/missing"), b"127.0.0.4", &mut tables, &files), []);
     assert_eq!(ask(&list, &tables, "127.0.0.4"), (Membership::Member, vec![]));
 }
+
+/// What patterns say, one after the other.
+fn one_by_one(patterns: &[&str], address: IpAddr) -> (Membership, Vec<String>) {
+    let key = address_text(address);
+    for pattern in patterns {
+        let text = pattern.trim_start_matches('!');
+        let exact = match text.strip_prefix('[') {
+            None => text,
+            Some(inner) => inner.strip_suffix(']').unwrap_or_default(),
+        };
+        let about = if exact == key {
+            true
+        } else if text.contains(':') != key.contains(':') {
+            false
+        } else {
+            match network(text) {
+                None => false,
+                Some(Ok(network)) => network.contains(address),
+                Some(Err(error)) => return (Membership::Unknown, vec![format!("p: {error}")]),
+            }
+        };
+        if about {
+            let negated = (pattern.len() - text.len()) % 2 == 1;
+            let decided = if negated { Membership::Stranger } else { Membership::Member };
+            return (decided, vec![]);
+        }
+    }
+    (Membership::Stranger, vec![])
+}
+
+#[test]
+fn many_patterns_agree_with_going_through_them_one_by_one() {
+    // Wrong ones are rare, or nothing would be asked beyond them. What begins with a bracket is
+    // no table, whatever follows.
+    let patterns: Vec<String> = (0..=255)
+        .flat_map(|byte| {
+            [
+                format!("10.{byte}.0.0/{}", 16 + byte % 17),
+                format!("[10.{byte}.{byte}.1]"),
+                format!("10.{byte}.7.{byte}"),
+                format!("[2001:db8:{byte:x}::]/{}", 48 + byte % 81),
+                format!("[2001:db8:{byte:x}::0:{byte:x}]"),
+                format!("[2001:db8:{byte:x}::1]"),
+                format!("10.{byte}.0"),
+            ]
+        })
+        .chain(["[::/0".into(), "10.1.2.3/8".into(), "[2001:db8::1]/32".into(), "host".into()])
+        .collect();
+    let mut seed = 20_261_003_u64;
+    let mut below = |limit: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).unwrap() % limit
+    };
+    let mut seen = [0; 3];
+    for _ in 0..200 {
+        let count = below(400);
+        let texts: Vec<String> = (0..count)
+            .map(|_| "!".repeat(below(6).saturating_sub(3)) + &patterns[below(patterns.len())])
+            .collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let (list, tables, messages) = read(&texts.join(" "), &Files::new([]));
+        assert_eq!(messages, []);
+        for _ in 0..100 {
+            let byte = below(256);
+            let address = match below(4) {
+                0 => format!("10.{byte}.{byte}.1"),
+                1 => format!("10.{byte}.7.{byte}"),
+                2 => format!("2001:db8:{byte:x}::{:x}", below(2)),
+                _ => format!("2001:db8:{byte:x}::{byte:x}"),
+            };
+            let expected = one_by_one(&texts, address.parse().unwrap());
+            match expected.0 {
+                Membership::Member => seen[0] += 1,
+                Membership::Stranger => seen[1] += 1,
+                _ => seen[2] += 1,
+            }
+            assert_eq!(ask(&list, &tables, &address), expected, "{address} in {texts:?}");
+        }
+    }
+    assert!(seen.iter().all(|count| *count > 1_000), "{seen:?}");
+}

@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use super::match_list::{ListError, MatchList, Membership, Pattern};
+use super::match_list::{Decision, ListError, MatchList, Membership, Pattern, Patterns};
 use super::message::Message;
 use super::table::{FileSource, OpenOptions, RemoteQuestion, TableView, Tables};
 
 /// A list of words in any letter case, tables, and files with more of both.
 #[derive(Clone, Debug)]
 pub struct CommandList {
-    list: MatchList<Word>,
+    list: MatchList<Words>,
     letters: Letters,
 }
 
@@ -23,9 +23,9 @@ pub enum Letters {
     Unicode,
 }
 
-/// A word as written.
+/// Words as written.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Word(String);
+struct Words(Vec<Pattern>);
 
 /// The word that is looked for.
 struct Subject<'a> {
@@ -93,23 +93,28 @@ impl CommandList {
     }
 }
 
-impl Pattern for Word {
+impl Patterns for Words {
     type Subject<'a> = Subject<'a>;
 
-    fn new(text: &str) -> Word {
-        Word(text.to_owned())
+    fn new(patterns: Vec<Pattern>) -> Words {
+        Words(patterns)
     }
 
     fn key<'a>(subject: &'a Subject<'_>) -> &'a [u8] {
         subject.key
     }
 
-    fn matches(&self, subject: &Subject<'_>) -> Result<bool, &str> {
-        let ascii = self.0.as_bytes().eq_ignore_ascii_case(subject.key);
-        Ok(match (subject.letters, str::from_utf8(subject.key)) {
-            (Letters::Unicode, Ok(key)) if !ascii => in_lower_case(&self.0).eq(key.chars()),
-            _ => ascii,
-        })
+    fn decide(&self, subject: &Subject<'_>) -> Result<Option<Decision>, &str> {
+        let found = self.0.iter().find(|word| is_same(&word.text, subject));
+        Ok(found.map(|word| word.decision))
+    }
+}
+
+fn is_same(word: &str, subject: &Subject<'_>) -> bool {
+    let ascii = word.as_bytes().eq_ignore_ascii_case(subject.key);
+    match (subject.letters, str::from_utf8(subject.key)) {
+        (Letters::Unicode, Ok(key)) if !ascii => in_lower_case(word).eq(key.chars()),
+        _ => ascii,
     }
 }
 

@@ -16,23 +16,47 @@ use super::table::{
 /// How deep files may name files.
 const DEEPEST: usize = 16;
 
-/// What a list has besides tables and files.
-pub trait Pattern: Sized {
+/// What a list has besides tables and files: patterns that follow each other.
+pub trait Patterns: Sized {
     /// What is looked for.
     type Subject<'a>;
 
-    /// Understands an item, as far as that is possible beforehand.
-    fn new(text: &str) -> Self;
+    /// Understands them, as far as that is possible beforehand.
+    fn new(patterns: Vec<Pattern>) -> Self;
 
     /// The key under which tables are asked.
     fn key<'a>(subject: &'a Self::Subject<'_>) -> &'a [u8];
 
-    /// Whether the pattern is about the subject.
+    /// What the first pattern says that is about the subject, if there is one.
     ///
     /// # Errors
     ///
-    /// What is wrong with the pattern.
-    fn matches(&self, subject: &Self::Subject<'_>) -> Result<bool, &str>;
+    /// What is wrong with a pattern that comes before.
+    fn decide(&self, subject: &Self::Subject<'_>) -> Result<Option<Decision>, &str>;
+}
+
+/// A pattern as written, without its exclamation marks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pattern {
+    /// The pattern itself.
+    pub text: String,
+    /// What it says of those that it is about.
+    pub decision: Decision,
+}
+
+/// What an item decides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Decision {
+    /// For.
+    Member,
+    /// Against.
+    Stranger,
+}
+
+impl Decision {
+    fn of(negated: bool) -> Decision {
+        if negated { Decision::Stranger } else { Decision::Member }
+    }
 }
 
 /// Whether something is on a list.
@@ -59,20 +83,45 @@ pub struct MatchList<P> {
 }
 
 #[derive(Clone, Debug)]
-struct Item<P> {
-    negated: bool,
-    kind: Kind<P>,
-}
-
-#[derive(Clone, Debug)]
-enum Kind<P> {
-    Pattern(P),
+enum Item<P> {
+    /// As many as follow each other.
+    Patterns(P),
     /// Only whether the key is there counts.
-    Table(TableId),
+    Table(TableId, Decision),
     File {
         path: PathBuf,
+        /// The items have this in them already.
+        negated: bool,
         content: Result<Vec<Item<P>>, Unreadable>,
     },
+}
+
+impl<P: Patterns> Item<P> {
+    /// Puts patterns together that follow each other.
+    fn join(read: Vec<Read<P>>) -> Vec<Item<P>> {
+        let (mut items, mut patterns) = (Vec::new(), Vec::new());
+        for item in read {
+            match item {
+                Read::Pattern(pattern) => patterns.push(pattern),
+                Read::Item(item) => {
+                    if !patterns.is_empty() {
+                        items.push(Item::Patterns(P::new(std::mem::take(&mut patterns))));
+                    }
+                    items.push(item);
+                }
+            }
+        }
+        if !patterns.is_empty() {
+            items.push(Item::Patterns(P::new(patterns)));
+        }
+        items
+    }
+}
+
+/// What has been read of a list.
+enum Read<P> {
+    Pattern(Pattern),
+    Item(Item<P>),
 }
 
 /// Stands in for a file that could not be read.
@@ -108,7 +157,7 @@ struct Reader<'a> {
     inside: Vec<PathBuf>,
 }
 
-impl<P: Pattern> MatchList<P> {
+impl<P: Patterns> MatchList<P> {
     /// Reads a list. `label` is the parameter that messages name; what is wrong with
     /// tables and files is added to `messages`.
     ///
@@ -124,7 +173,7 @@ impl<P: Pattern> MatchList<P> {
         messages: &mut Vec<Message>,
     ) -> Result<MatchList<P>, ListError> {
         let mut reader = Reader { label, options, tables, files, messages, inside: Vec::new() };
-        let items = reader.items(text, false)?;
+        let items = Item::join(reader.items(text, false)?);
         Ok(MatchList { label: label.to_owned(), options, items })
     }
 
@@ -179,41 +228,43 @@ impl<P: Pattern> MatchList<P> {
         warnings: &mut Vec<Message>,
     ) -> Option<Membership> {
         for item in items {
-            let matches = match &item.kind {
-                Kind::Pattern(pattern) => match pattern.matches(subject) {
-                    Ok(matches) => matches,
+            let decision = match item {
+                Item::Patterns(patterns) => match patterns.decide(subject) {
+                    Ok(decision) => decision,
                     Err(problem) => {
                         warnings.push(Message::warning(format!("{}: {problem}", self.label)));
                         return Some(Membership::Unknown);
                     }
                 },
-                Kind::Table(table) => match tables.lookup(*table, P::key(subject), warnings) {
-                    Answer::Found(_) => true,
-                    Answer::NotFound => false,
-                    Answer::Asked(question) => return Some(Membership::Asked(question)),
-                    Answer::Failed => {
-                        let name = tables.spec(*table);
-                        warnings.push(self.table_problem(name));
-                        return Some(Membership::Unknown);
-                    }
-                },
-                Kind::File { content: Ok(items), .. } => {
-                    match self.first_match(items, tables, subject, warnings) {
-                        // The items have this item's negation in them already.
-                        Some(decided) => return Some(decided),
-                        None => false,
+                Item::Table(table, decision) => {
+                    match tables.lookup(*table, P::key(subject), warnings) {
+                        Answer::Found(_) => Some(*decision),
+                        Answer::NotFound => None,
+                        Answer::Asked(question) => return Some(Membership::Asked(question)),
+                        Answer::Failed => {
+                            let name = tables.spec(*table);
+                            warnings.push(self.table_problem(name));
+                            return Some(Membership::Unknown);
+                        }
                     }
                 }
-                Kind::File { content: Err(file), .. } => {
+                Item::File { content: Ok(items), .. } => {
+                    match self.first_match(items, tables, subject, warnings) {
+                        Some(decided) => return Some(decided),
+                        None => None,
+                    }
+                }
+                Item::File { content: Err(file), .. } => {
                     // Asked only for its warning: it never answers.
                     let _ = file.surrogate.lookup(P::key(subject), warnings);
                     warnings.push(self.table_problem(&file.name));
                     return Some(Membership::Unknown);
                 }
             };
-            if matches {
-                let decided = if item.negated { Membership::Stranger } else { Membership::Member };
-                return Some(decided);
+            match decision {
+                Some(Decision::Member) => return Some(Membership::Member),
+                Some(Decision::Stranger) => return Some(Membership::Stranger),
+                None => {}
             }
         }
         None
@@ -226,7 +277,7 @@ impl<P: Pattern> MatchList<P> {
 
 fn collect_files<P>(items: &[Item<P>], paths: &mut Vec<PathBuf>) {
     for item in items {
-        if let Kind::File { path, content } = &item.kind {
+        if let Item::File { path, content, .. } = item {
             if !paths.contains(path) {
                 paths.push(path.clone());
             }
@@ -236,13 +287,13 @@ fn collect_files<P>(items: &[Item<P>], paths: &mut Vec<PathBuf>) {
 }
 
 impl Reader<'_> {
-    fn items<P: Pattern>(&mut self, text: &str, negated: bool) -> Result<Vec<Item<P>>, ListError> {
+    fn items<P: Patterns>(&mut self, text: &str, negated: bool) -> Result<Vec<Read<P>>, ListError> {
         let vintage = self.tables.vintage();
         let words = split_before_comment(self.label, text, vintage, self.messages);
         words.into_iter().map(|word| self.item(word, negated)).collect()
     }
 
-    fn item<P: Pattern>(&mut self, word: &str, mut negated: bool) -> Result<Item<P>, ListError> {
+    fn item<P: Patterns>(&mut self, word: &str, mut negated: bool) -> Result<Read<P>, ListError> {
         let mut rest = word;
         while let Some(after) = rest.strip_prefix('!') {
             negated = !negated;
@@ -251,18 +302,19 @@ impl Reader<'_> {
         if rest.is_empty() {
             return Err(ListError::NoPattern(self.label.to_owned()));
         }
-        let kind = if rest.starts_with('/') {
+        let decision = Decision::of(negated);
+        Ok(if rest.starts_with('/') {
             let content = self.file(rest, negated)?;
-            Kind::File { path: rest.into(), content }
+            Read::Item(Item::File { path: rest.into(), negated, content })
         } else if rest.contains(':') && !rest.starts_with('[') {
-            Kind::Table(self.tables.open(rest, self.options, self.files, self.messages)?)
+            let table = self.tables.open(rest, self.options, self.files, self.messages)?;
+            Read::Item(Item::Table(table, decision))
         } else {
-            Kind::Pattern(P::new(rest))
-        };
-        Ok(Item { negated, kind })
+            Read::Pattern(Pattern { text: rest.to_owned(), decision })
+        })
     }
 
-    fn file<P: Pattern>(
+    fn file<P: Patterns>(
         &mut self,
         name: &str,
         negated: bool,
@@ -294,7 +346,7 @@ impl Reader<'_> {
 
     /// Each line is a list of its own. Up to Postfix 3.7 the lines are physical ones, and a
     /// comment line begins with `#` at once.
-    fn file_items<P: Pattern>(
+    fn file_items<P: Patterns>(
         &mut self,
         name: &str,
         text: &[u8],
@@ -307,7 +359,7 @@ impl Reader<'_> {
             for line in &lines.lines {
                 items.extend(self.items(&line.to_text(), negated)?);
             }
-            return Ok(items);
+            return Ok(Item::join(items));
         }
         // Postfix's warning about a comment quotes the line end too, as a question mark.
         for line in String::from_utf8_lossy(text).split_inclusive('\n') {
@@ -315,15 +367,15 @@ impl Reader<'_> {
                 items.extend(self.items(line, negated)?);
             }
         }
-        Ok(items)
+        Ok(Item::join(items))
     }
 
-    fn replace<P: Pattern>(&mut self, items: &mut [Item<P>], path: &Path, text: &[u8]) {
+    fn replace<P: Patterns>(&mut self, items: &mut [Item<P>], path: &Path, text: &[u8]) {
         for item in items {
-            let Kind::File { path: own, content } = &mut item.kind else { continue };
+            let Item::File { path: own, negated, content } = item else { continue };
             self.inside.push(own.clone());
             if own == path {
-                match self.file_items(&path.to_string_lossy(), text, item.negated) {
+                match self.file_items(&path.to_string_lossy(), text, *negated) {
                     Ok(items) => *content = Ok(items),
                     Err(error) => self.messages.push(Message::warning(format!(
                         "{error}; {} stays as it was",

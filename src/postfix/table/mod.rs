@@ -14,6 +14,7 @@ mod environ;
 mod first_match;
 mod indexed;
 mod inline;
+mod key;
 mod network;
 mod patterns;
 #[cfg(feature = "pcre")]
@@ -41,9 +42,10 @@ pub use cdb::{CdbError, CdbTable};
 pub use cidr::CidrTable;
 pub use constant::{EmptyTable, FailTable, RandomTable, StaticTable, Surrogate};
 pub use environ::EnvironTable;
-
+pub(super) use first_match::{FirstMatch, Pattern as NetworkPattern, Rules};
 pub use indexed::{Index, IndexKind, IndexedTable};
 pub use inline::InlineTable;
+pub(super) use key::AddressKey;
 pub use network::{Network, NetworkError};
 #[cfg(feature = "pcre")]
 pub use pcre::PcreTable;
