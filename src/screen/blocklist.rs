@@ -1,7 +1,7 @@
 //! The DNSBL part of the early tests: questions, answers, and who waits for them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::dnsbl::answer::{Answer, Asker, Failure, ListId, Question};
 use super::dnsbl::board::Board;
@@ -13,7 +13,7 @@ use super::event::Output;
 use super::logline::{ListLine, LogLine, Missing, Verdicts};
 use super::policy::{DetailLog, DnsblRules};
 use super::screener::{Screener, Turn};
-use super::session::{Phase, SessionId};
+use super::session::{Phase, Session, SessionId};
 use super::verdict;
 
 /// How long a session whose verdict is certain waits for the answers that are still to come:
@@ -31,7 +31,11 @@ pub(super) fn ask(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, a
         Box::new(board)
     });
     board.join(id);
-    settle(screener, turn, address);
+    if board.is_complete() {
+        settle(screener, turn, address);
+    } else {
+        hurry(screener, turn, id, address);
+    }
 }
 
 fn by_client(address: IpAddr, list: ListId) -> Question {
@@ -61,7 +65,8 @@ fn about_client(screener: &mut Screener, turn: &mut Turn<'_>, question: Question
     let refuses = rules.lists.get(id).is_some_and(|list| rules.guard.is_refusal(list, answer));
     let taken = if refuses { &Answer::Failed(Failure::Refused) } else { answer };
     let Some(client) = screener.clients.get_mut(address) else { return };
-    let wanted = client.board.as_mut().is_some_and(|board| board.take_in(id, taken));
+    let board = client.board.as_mut();
+    let wanted = board.is_some_and(|board| board.take_in(&rules.lists, id, taken, rules.guard));
     if wanted {
         log(screener, turn, question, taken);
         observe(screener, turn, id, answer);
@@ -139,34 +144,49 @@ fn log(screener: &mut Screener, turn: &mut Turn<'_>, question: Question, answer:
 fn settle(screener: &mut Screener, turn: &mut Turn<'_>, address: IpAddr) {
     let Some(client) = screener.clients.get_mut(address) else { return };
     let Some(board) = client.board.take_if(|board| board.is_complete()) else {
-        return hurry(screener, turn, address);
+        return hurry_all(screener, turn, address);
     };
     for id in board.waiting() {
-        let Some(session) = screener.screening.get(*id) else { continue };
+        let Some(session) = screener.screening.get(id) else { continue };
         let score = take_score(screener, turn, session.client, &board);
-        early::scored(screener, turn, *id, score);
+        early::scored(screener, turn, id, score);
     }
 }
 
-/// Shortens the wait of sessions whose verdict is certain, which may also be because of what
-/// they have done.
-pub(super) fn hurry(screener: &mut Screener, turn: &mut Turn<'_>, address: IpAddr) {
+/// Shortens the wait of sessions whose verdict has become certain by an answer.
+fn hurry_all(screener: &mut Screener, turn: &mut Turn<'_>, address: IpAddr) {
     let Some(client) = screener.clients.get_mut(address) else { return };
     let Some(board) = &client.board else { return };
-    let rules = &screener.policy.dnsbl;
-    let bounds = score::bounds(&rules.lists, board.states(), rules.guard);
+    let soon = turn.now.mono + GRACE;
     for id in board.waiting() {
-        let Some(session) = screener.screening.get_mut(*id) else { continue };
-        let Phase::BeforeHandshake(wait) = &mut session.phase else { continue };
-        let soon = turn.now.mono + GRACE;
-        if !wait.hurried
-            && soon < wait.ends
-            && verdict::is_certain(rules, session.refusal, &session.outcomes, bounds)
+        if let Some(session) = screener.screening.get_mut(id)
+            && may_hurry(&screener.policy.dnsbl, board.bounds(), session, soon)
         {
-            wait.hurried = true;
-            turn.out.push(Output::SetDeadline(*id, soon));
+            turn.out.push(Output::SetDeadline(id, soon));
         }
     }
+}
+
+/// The same for one that has come, or has done something.
+pub(super) fn hurry(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, address: IpAddr) {
+    let Some(client) = screener.clients.get_mut(address) else { return };
+    let Some(board) = &client.board else { return };
+    let soon = turn.now.mono + GRACE;
+    if let Some(session) = screener.screening.get_mut(id)
+        && may_hurry(&screener.policy.dnsbl, board.bounds(), session, soon)
+    {
+        turn.out.push(Output::SetDeadline(id, soon));
+    }
+}
+
+/// Whether a session need not wait longer than `soon`, and would; it is told once.
+fn may_hurry(rules: &DnsblRules, bounds: (i32, i32), session: &mut Session, soon: Instant) -> bool {
+    let Phase::BeforeHandshake(wait) = &mut session.phase else { return false };
+    let hurries = !wait.hurried
+        && soon < wait.ends
+        && verdict::is_certain(rules, session.refusal, &session.outcomes, bounds);
+    wait.hurried |= hurries;
+    hurries
 }
 
 /// What the answers so far come to. The session does not wait for more.
@@ -237,7 +257,7 @@ pub(super) fn leave(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId,
     let Some(client) = screener.clients.get_mut(address) else { return };
     let Some(board) = &mut client.board else { return };
     if board.leave(id)
-        && let Some(board) = client.board.take_if(|board| board.waiting().is_empty())
+        && let Some(board) = client.board.take_if(|board| board.is_forgotten())
     {
         turn.out.extend(board.pending().map(|list| Output::ForgetList(by_client(address, list))));
     }

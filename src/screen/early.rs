@@ -67,7 +67,7 @@ pub(super) fn peeked(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId
     if waits_for_lists(&session) {
         let address = session.client.ip();
         screener.keep(id, session);
-        blocklist::hurry(screener, turn, address);
+        blocklist::hurry(screener, turn, id, address);
     } else {
         end(screener, turn, id, session);
     }

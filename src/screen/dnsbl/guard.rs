@@ -20,7 +20,7 @@ mod round;
 pub mod saved;
 mod zone;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::answer::{Answer, Asker, Failure, ListId, Question};
 use super::lists::{List, Lists};
@@ -31,10 +31,6 @@ use resolver::Resolver;
 use round::{Outcome, POINTS};
 use saved::{Saved, Trouble};
 use zone::Zone;
-
-/// How long a round may take: longer than any look-up, whatever main.cf's
-/// `postscreen_dnsbl_timeout` is in practice. What comes later is heard all the same.
-const ROUND_LIMIT: Duration = Duration::from_secs(2 * 60);
 
 /// What to do about broken zones (gatepost.cf: `dnsbl_guard`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +65,8 @@ pub struct Guard {
     /// One for each list.
     zones: Vec<Zone>,
     resolver: Resolver,
+    /// See [`Guard::next_due`]. Kept, because it is asked for after every answer.
+    due: Option<Instant>,
 }
 
 impl Guard {
@@ -77,10 +75,12 @@ impl Guard {
     pub fn new(mode: Mode, lists: Lists, threshold: i32, saved: &[Saved], now: Now) -> Guard {
         let count = lists.len();
         let zones = lists.iter().map(|(id, _)| Zone::new(id.0, count, now)).collect();
-        let mut guard = Guard { mode, lists, threshold, zones, resolver: Resolver::default() };
+        let resolver = Resolver::default();
+        let mut guard = Guard { mode, lists, threshold, zones, resolver, due: None };
         if mode != Mode::Off {
             saved.iter().for_each(|saved| guard.restore(saved, now));
         }
+        guard.due = guard.earliest();
         guard
     }
 
@@ -92,6 +92,7 @@ impl Guard {
             threshold: 0,
             zones: Vec::new(),
             resolver: Resolver::default(),
+            due: None,
         }
     }
 
@@ -109,9 +110,11 @@ impl Guard {
             && self.zones.get(place(list)).is_some_and(|zone| zone.trouble.is_some())
     }
 
-    /// Takes the answer to a question about a client.
-    pub fn observe(&mut self, list: ListId, answer: &Answer, now: Now, orders: &mut Vec<Order>) {
-        let Some(zone) = self.zones.get_mut(place(list)) else { return };
+    /// Takes the answer to a question about a client. There are many of these, and all are about
+    /// one zone: the others are not looked at, unless something unusual happens.
+    pub fn observe(&mut self, id: ListId, answer: &Answer, now: Now, orders: &mut Vec<Order>) {
+        let Some(zone) = self.zones.get_mut(place(id)) else { return };
+        let (due, failing) = (zone.due(), self.resolver.is_failing());
         zone.note(answer, now);
         if let Answer::Failed(_) = answer {
             zone.miss(now);
@@ -119,16 +122,23 @@ impl Guard {
         if self.mode == Mode::Off {
             return;
         }
-        if let Some(list) = self.lists.get(list) {
+        if let Some(list) = self.lists.get(id) {
             zone.judge(list, answer);
         }
         if let Answer::Failed(_) = answer {
             self.look_for_outage(now, orders);
-        } else if self.resolver.is_failing() {
+        } else if failing {
             // The answer may come from a cache; a test point's does not.
             zone.hurry();
         }
-        self.store_changes(orders);
+        self.store_change(id, orders);
+        orders.extend(self.resolver.changed().map(Order::Store));
+        let now_due = self.zones.get(place(id)).map_or(due, Zone::due);
+        if failing != self.resolver.is_failing() || now_due > due && self.due == Some(due) {
+            self.due = self.earliest();
+        } else if now_due < due {
+            self.due = self.due.map(|earliest| earliest.min(now_due));
+        }
     }
 
     /// Takes the answer to a question of the guard itself.
@@ -163,19 +173,20 @@ impl Guard {
         }
         self.condemn_silent(now, orders);
         self.store_changes(orders);
+        self.due = self.earliest();
     }
 
     /// When [`due`](Guard::due) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
+        debug_assert_eq!(self.due, self.earliest());
+        self.due
+    }
+
+    fn earliest(&self) -> Option<Instant> {
         if self.mode == Mode::Off {
             return None;
         }
-        let rounds = self.zones.iter().map(|zone| match &zone.round {
-            Some(round) => round.start + ROUND_LIMIT,
-            None => zone.next_round(),
-        });
-        let warnings = self.zones.iter().filter_map(Zone::next_warning);
-        rounds.chain(warnings).chain(self.resolver.next_warning(&self.zones)).min()
+        self.zones.iter().map(Zone::due).chain(self.resolver.next_warning(&self.zones)).min()
     }
 
     /// The time of [`next_due`](Guard::next_due) has come; harmless at any other time.
@@ -202,6 +213,7 @@ impl Guard {
         self.condemn_silent(now, orders);
         self.repeat_warnings(now, orders);
         self.store_changes(orders);
+        self.due = self.earliest();
     }
 
     fn restore(&mut self, saved: &Saved, now: Now) {
@@ -223,7 +235,7 @@ impl Guard {
     fn give_up_round(&mut self, id: ListId, now: Now, orders: &mut Vec<Order>) {
         let Some(zone) = self.zones.get_mut(place(id)) else { return };
         let Some(round) = &zone.round else { return };
-        if round.start + ROUND_LIMIT > now.mono {
+        if round.end() > now.mono {
             return;
         }
         for _ in 0..round.waiting() {
@@ -350,12 +362,18 @@ impl Guard {
     }
 
     fn store_changes(&mut self, orders: &mut Vec<Order>) {
-        for (zone, (_, list)) in self.zones.iter_mut().zip(self.lists.iter()) {
-            if let Some(memory) = zone.changed_memory() {
-                orders.push(Order::Store(Saved::Zone { domain: list.domain.clone(), memory }));
-            }
+        for id in (0..=u16::MAX).map(ListId).take(self.zones.len()) {
+            self.store_change(id, orders);
         }
         orders.extend(self.resolver.changed().map(Order::Store));
+    }
+
+    fn store_change(&mut self, id: ListId, orders: &mut Vec<Order>) {
+        let (zone, list) = (self.zones.get_mut(place(id)), self.lists.get(id));
+        let (Some(zone), Some(list)) = (zone, list) else { return };
+        if let Some(memory) = zone.changed_memory() {
+            orders.push(Order::Store(Saved::Zone { domain: list.domain.clone(), memory }));
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The lists of main.cf's `postscreen_dnsbl_sites`, each once, with all its entries.
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use super::answer::ListId;
@@ -42,10 +43,12 @@ impl Lists {
     /// postscreen(8). What is beyond 65,535 entries is left out.
     pub fn new(sites: &[Site]) -> Lists {
         let mut lists: Vec<List> = Vec::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
         for (number, site) in (0..u16::MAX).zip(sites) {
             let entry =
                 Entry { id: EntryId(number), filter: site.filter.clone(), weight: site.weight };
-            match lists.iter_mut().find(|list| list.domain == site.domain) {
+            let place = *places.entry(&site.domain).or_insert(lists.len());
+            match lists.get_mut(place) {
                 Some(list) => list.entries.push(entry),
                 None => lists.push(List {
                     domain: site.domain.clone(),

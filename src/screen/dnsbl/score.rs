@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::answer::Answer;
 use super::guard::Mode;
-use super::lists::{Entry, EntryId, Lists};
+use super::lists::{Entry, EntryId, List, Lists};
 
 /// What is known of one list's opinion.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -85,24 +85,43 @@ pub fn score(lists: &Lists, states: &[State], limits: TtlLimits, mode: Mode) -> 
     Score { rank, top: top.map(|entry| entry.id), ttl }
 }
 
-/// The lowest and the highest score that the answers still to come can lead to.
-pub fn bounds(lists: &Lists, states: &[State], mode: Mode) -> (i32, i32) {
-    let (mut low, mut high) = (0, 0);
-    for ((_, list), state) in lists.iter().zip(states) {
-        for entry in &list.entries {
-            let weight = i64::from(entry.weight);
-            match state {
-                State::Pending if weight < 0 => low += weight,
-                State::Pending => high += weight,
-                State::Answered(_) | State::Aside if counts(entry, state, mode) => {
-                    low += weight;
-                    high += weight;
-                }
-                State::Answered(_) | State::Aside => {}
-            }
-        }
+/// The lowest and the highest score that the answers still to come can lead to, kept up to date
+/// answer by answer.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Bounds {
+    low: i64,
+    high: i64,
+}
+
+impl Bounds {
+    /// One more list is asked.
+    pub fn expect(&mut self, list: &List) {
+        let (low, high) = reach(list);
+        self.low += low;
+        self.high += high;
     }
-    (clamp(low), clamp(high))
+
+    /// It is not pending any more.
+    pub fn settle(&mut self, list: &List, state: &State, mode: Mode) {
+        let (low, high) = reach(list);
+        let counting = list.entries.iter().filter(|entry| counts(entry, state, mode));
+        let sum: i64 = counting.map(|entry| i64::from(entry.weight)).sum();
+        self.low += sum - low;
+        self.high += sum - high;
+    }
+
+    /// The lowest and the highest score.
+    pub fn get(self) -> (i32, i32) {
+        (clamp(self.low), clamp(self.high))
+    }
+}
+
+/// The sums of the negative and of the positive weights.
+fn reach(list: &List) -> (i64, i64) {
+    list.entries.iter().fold((0, 0), |(low, high), entry| {
+        let weight = i64::from(entry.weight);
+        (low + weight.min(0), high + weight.max(0))
+    })
 }
 
 fn counts(entry: &Entry, state: &State, mode: Mode) -> bool {
@@ -174,6 +193,16 @@ mod tests {
         State::Answered(Answer::Failed(Failure::ServerError))
     }
 
+    /// The bounds after these answers.
+    fn bounds(lists: &Lists, states: &[State]) -> (i32, i32) {
+        let mut bounds = Bounds::default();
+        let asked = || lists.iter().zip(states).filter(|(_, state)| **state != State::Aside);
+        asked().for_each(|((_, list), _)| bounds.expect(list));
+        let answered = asked().filter(|(_, state)| **state != State::Pending);
+        answered.for_each(|((_, list), state)| bounds.settle(list, state, Mode::Enforce));
+        bounds.get()
+    }
+
     fn seconds(sites: &str, states: &[State]) -> u32 {
         score(&lists(sites), states, LIMITS, Mode::Enforce).ttl
     }
@@ -220,7 +249,7 @@ mod tests {
         let lists = lists("a.test*2147483647 b.test*2147483647 c.test*-1");
         let hit = || listed(&["127.0.0.2"], 300);
         assert_eq!(score(&lists, &[hit(), hit(), hit()], LIMITS, Mode::Enforce).rank, i32::MAX);
-        assert_eq!(bounds(&lists, &[hit(), hit(), State::Pending], Mode::Enforce).1, i32::MAX);
+        assert_eq!(bounds(&lists, &[hit(), hit(), State::Pending]).1, i32::MAX);
     }
 
     #[test]
@@ -268,12 +297,9 @@ mod tests {
     fn bounds_hold_what_can_still_come() {
         let lists = lists("a.test*2 a.test=127.0.0.9*-1 b.test*3 c.test*-4");
         let hit = || listed(&["127.0.0.2"], 300);
-        assert_eq!(
-            bounds(&lists, &[State::Pending, State::Pending, State::Pending], Mode::Enforce),
-            (-5, 5)
-        );
-        assert_eq!(bounds(&lists, &[hit(), State::Pending, clean(60)], Mode::Enforce), (2, 5));
-        assert_eq!(bounds(&lists, &[hit(), failed(), State::Pending], Mode::Enforce), (-2, 2));
-        assert_eq!(bounds(&lists, &[hit(), State::Aside, clean(60)], Mode::Enforce), (2, 2));
+        assert_eq!(bounds(&lists, &[State::Pending, State::Pending, State::Pending]), (-5, 5));
+        assert_eq!(bounds(&lists, &[hit(), State::Pending, clean(60)]), (2, 5));
+        assert_eq!(bounds(&lists, &[hit(), failed(), State::Pending]), (-2, 2));
+        assert_eq!(bounds(&lists, &[hit(), State::Aside, clean(60)]), (2, 2));
     }
 }

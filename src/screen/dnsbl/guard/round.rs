@@ -1,12 +1,16 @@
 //! One look at the test points of a zone (RFC 5782 section 5).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::counting;
 use super::notice::Why;
 use crate::screen::dnsbl::answer::Answer;
 use crate::screen::dnsbl::lists::List;
+
+/// How long a round may take: longer than any look-up, whatever main.cf's
+/// `postscreen_dnsbl_timeout` is in practice. What comes later is heard all the same.
+const LIMIT: Duration = Duration::from_secs(2 * 60);
 
 /// Must be listed.
 const LISTED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -64,6 +68,11 @@ pub(super) enum Outcome {
 impl Round {
     pub(super) fn new(start: Instant) -> Round {
         Round { start, heard: [Heard::Waiting; POINTS.len()] }
+    }
+
+    /// When it is over, whatever has been heard.
+    pub(super) fn end(&self) -> Instant {
+        self.start + LIMIT
     }
 
     /// Takes an answer about a test point.

@@ -1,6 +1,7 @@
 //! The guard against zones with all kinds of faults, on a virtual clock.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::bench::{Bench, DAY, HOUR, MINUTE, START, Zone};
 use super::health::State;

@@ -306,6 +306,12 @@ impl Zone {
         }
     }
 
+    /// When there is something to do about it.
+    pub(super) fn due(&self) -> Instant {
+        let look = self.round.as_ref().map_or_else(|| self.next_round(), Round::end);
+        self.next_warning().map_or(look, |warning| warning.min(look))
+    }
+
     /// When the next round is due, if none is going on.
     pub(super) fn next_round(&self) -> Instant {
         let Some(last) = self.last else { return self.first };

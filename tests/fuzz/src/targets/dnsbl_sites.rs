@@ -9,7 +9,7 @@ use std::time::Duration;
 use gatepost::screen::dnsbl::answer::{Answer, Failure};
 use gatepost::screen::dnsbl::guard::Mode;
 use gatepost::screen::dnsbl::lists::Lists;
-use gatepost::screen::dnsbl::score::{State, TtlLimits, bounds, score};
+use gatepost::screen::dnsbl::score::{Bounds, State, TtlLimits, score};
 use gatepost::screen::dnsbl::site::{Filter, Site, parse_sites};
 use gatepost::screen::hostname;
 
@@ -127,8 +127,10 @@ fn scores(lists: &Lists, mut take: Take<'_>) {
     let count = lists.len().min(40);
     let mut states = vec![State::Pending; lists.len()];
     let mode = take.pick(&[Mode::Off, Mode::Enforce, Mode::Warn]);
-    let mut foretold = bounds(lists, &states, mode);
-    for place in 0..count {
+    let mut bounds = Bounds::default();
+    lists.iter().for_each(|(_, list)| bounds.expect(list));
+    let mut foretold = bounds.get();
+    for (place, (_, list)) in lists.iter().enumerate().take(count) {
         states[place] = match take.number() % 5 {
             0 => State::Answered(Answer::NotListed { ttl: Some(take.number().into()) }),
             1 => State::Answered(Answer::Failed(Failure::NoReply)),
@@ -140,7 +142,8 @@ fn scores(lists: &Lists, mut take: Take<'_>) {
                 State::Answered(Answer::Listed { addresses, ttl: take.number().into() })
             }
         };
-        let now = bounds(lists, &states, mode);
+        bounds.settle(list, &states[place], mode);
+        let now = bounds.get();
         assert!(foretold.0 <= now.0 && now.0 <= now.1 && now.1 <= foretold.1, "{now:?}");
         foretold = now;
         let score = score(lists, &states, LIMITS, mode);
@@ -150,6 +153,6 @@ fn scores(lists: &Lists, mut take: Take<'_>) {
     }
     if count == lists.len() {
         let rank = score(lists, &states, LIMITS, mode).rank;
-        assert_eq!(bounds(lists, &states, mode), (rank, rank));
+        assert_eq!(bounds.get(), (rank, rank));
     }
 }
