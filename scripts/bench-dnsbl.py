@@ -55,7 +55,7 @@ def _setting(place: Path, name: str) -> str:
 
 def inside(root: Path, program: str, options: list[str]) -> int:
     """Inside: start Postfix, measure, stop it. The kernel ends what is left."""
-    namespace.set_up(root / "instance", (root / "resolv.conf").read_text(), set())
+    namespace.set_up(root / "instance", (root / "resolv.conf").read_text(), set(), "")
     instance.start()
     measured = subprocess.run([program, "--bench", "--server", f"{namespace.NAME_SERVER}:53",
                                "--queue-directory", namespace.MOUNTS["spool"], *options])
