@@ -11,7 +11,7 @@ use gatepost::postfix::maillog::{Form, Header, Program, Stamp, Utf8Filter, forma
 use gatepost::postfix::message::Level;
 use gatepost::postfix::pass;
 use gatepost::screen::address::address_text;
-use gatepost::screen::logline::{Elapsed, LogLine};
+use gatepost::screen::logline::{Elapsed, LogLine, Quote};
 
 pub fn benches(criterion: &mut Criterion) {
     let client: SocketAddr = "192.0.2.17:40123".parse().unwrap();
@@ -29,7 +29,7 @@ pub fn benches(criterion: &mut Criterion) {
                 client,
                 count: 26,
                 after: Elapsed { span: Duration::from_millis(70), digits: 2 },
-                data: (*b"EHLO client.example.test\r\n").into(),
+                data: Quote::of(b"EHLO client.example.test\r\n"),
             },
         ),
     ];

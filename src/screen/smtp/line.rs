@@ -9,6 +9,9 @@ pub struct LineReader {
     buffer: Vec<u8>,
 }
 
+/// Bytes for which there is room from the start.
+const USUAL_LENGTH: usize = 80;
+
 /// What a piece of input amounted to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Piece {
@@ -44,6 +47,8 @@ impl LineReader {
         if self.buffer.last() == Some(&b'\n') {
             self.buffer.clear();
         }
+        // Most lines fit, and the buffer stays for those that follow.
+        self.buffer.reserve(limit.min(USUAL_LENGTH).saturating_sub(self.buffer.len()));
         while let Some((byte, rest)) = input.split_first() {
             if self.buffer.len() >= limit {
                 return Piece::TooLong;
