@@ -75,8 +75,11 @@ impl Worker {
                 let input = conn.read(&mut buffer);
                 if let conn::Input::Bytes(count) = input {
                     // There may be more, or an end of file: the edge that told of this input
-                    // told of them too, and does not come again.
-                    self.readable.push_back(id);
+                    // told of them too, and does not come again. But if there was less than
+                    // room for it, that was all, and what comes later has an edge of its own.
+                    if count == buffer.len() || conn.has_ended() {
+                        self.readable.push_back(id);
+                    }
                     let data = buffer.get(..count).unwrap_or_default();
                     self.feed(Input::Received { session: id, data }, now);
                 }

@@ -33,6 +33,9 @@ pub struct Conn {
     unsent: Option<Box<Unsent>>,
     /// The client will send no more than is there.
     ended: bool,
+    /// The client has said that it will say no more: nothing is to come that a reset would
+    /// answer.
+    has_quit: bool,
     /// Another process may have the socket too.
     shared: bool,
     stage: Stage,
@@ -88,6 +91,7 @@ impl Conn {
             watch: Watch::Nothing,
             unsent: None,
             ended: false,
+            has_quit: false,
             shared: false,
             stage: Stage::Open,
         }
@@ -105,6 +109,10 @@ impl Conn {
 
     /// Chooses what input is wanted from now on. Returns whether the caller has to look for
     /// input that is there already: the reactor reports the edges only.
+    ///
+    /// A socket whose input is not wanted for now stays registered. Mostly it is on its way to
+    /// somebody who wants it, or to [`Conn::lend`]; and what the reactor reports until then is
+    /// an edge, of which nobody takes notice.
     pub fn set_watch(
         &mut self,
         reactor: &Reactor,
@@ -113,7 +121,9 @@ impl Conn {
     ) -> io::Result<bool> {
         let was_registered = self.registered.is_some();
         self.watch = watch;
-        self.update(reactor, id)?;
+        if watch != Watch::Nothing {
+            self.update(reactor, id)?;
+        }
         // A new registration reports what is there by itself; an old one has done so.
         Ok(watch != Watch::Nothing && was_registered)
     }
@@ -149,7 +159,12 @@ impl Conn {
         self.ended = true;
     }
 
-    /// Whether that is known.
+    /// The client has taken its leave.
+    pub fn saw_quit(&mut self) {
+        self.has_quit = true;
+    }
+
+    /// Whether it is known that the client will send no more.
     pub fn has_ended(&self) -> bool {
         self.ended
     }
@@ -299,7 +314,8 @@ impl Conn {
 
     /// The session has ended. A socket that is closed with unread input makes the kernel
     /// send a reset, which can overtake our last word: so what is there is thrown away, our
-    /// half is shut down, and the client gets a moment to do likewise.
+    /// half is shut down, and the client gets a moment to do likewise. One that has taken its
+    /// leave needs no moment.
     pub fn say_farewell(&mut self, reactor: &Reactor, id: SessionId) -> io::Result<Farewell> {
         match self.stage {
             Stage::Passed => return Ok(Farewell::Done),
@@ -319,15 +335,22 @@ impl Conn {
                 Input::Closed => return Ok(Farewell::Done),
                 Input::Nothing => break,
                 Input::Bytes(count) => {
+                    let is_all = count < buffer.len();
                     let Stage::Lingering { discarded } = &mut self.stage else { break };
                     *discarded = discarded.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
                     if *discarded > DISCARD_LIMIT {
                         return Ok(Farewell::Done);
                     }
+                    if is_all {
+                        break;
+                    }
                 }
             }
         }
         if !self.is_clogged() {
+            if self.has_quit {
+                return Ok(Farewell::Done);
+            }
             self.stream.shutdown_write()?;
         }
         self.update(reactor, id)?;
