@@ -61,6 +61,7 @@ pub fn benches(criterion: &mut Criterion) {
         let header = header(form);
         group.bench_function(format!("record for {name}"), |bencher| {
             bencher.iter(|| {
+                record.clear();
                 format_record(&mut record, &header, Level::Info, black_box(text.as_bytes()));
                 black_box(record.len())
             });

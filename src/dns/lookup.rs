@@ -53,7 +53,7 @@ pub(super) enum Stage {
 
 #[derive(Debug)]
 struct Alias {
-    name: QueryName,
+    name: Box<QueryName>,
     number: u8,
 }
 
@@ -132,7 +132,7 @@ impl Lookup {
     /// The name to ask for.
     pub fn name(&self, domain: &str) -> Result<QueryName, NameError> {
         let name = match &self.alias {
-            Some(alias) => alias.name.clone(),
+            Some(alias) => *alias.name,
             None => query::name(self.address, domain)?,
         };
         Ok(if self.case == 0 { name } else { name.in_mixed_case(self.case) })
@@ -144,7 +144,7 @@ impl Lookup {
     }
 
     /// The name is an alias: ask for another one. `false`: it was one time too many.
-    pub fn go_to(&mut self, name: QueryName) -> bool {
+    pub fn go_to(&mut self, name: Box<QueryName>) -> bool {
         let number = self.alias.as_ref().map_or(0, |alias| alias.number) + 1;
         self.alias = Some(Box::new(Alias { name, number }));
         number <= MOST_ALIASES
@@ -200,10 +200,10 @@ mod tests {
         let mut lookup = lookup(Instant::now());
         let other = query::name("192.0.2.9".parse().unwrap(), "other.test").unwrap();
         for _ in 0..10 {
-            assert!(lookup.go_to(other.clone()));
-            assert_eq!(lookup.name("bl.test"), Ok(other.clone()));
+            assert!(lookup.go_to(Box::new(other)));
+            assert_eq!(lookup.name("bl.test"), Ok(other));
         }
-        assert!(!lookup.go_to(other));
+        assert!(!lookup.go_to(Box::new(other)));
         lookup.forget_alias();
         assert_eq!(lookup.name("bl.test").unwrap().to_string(), "1.2.0.192.bl.test");
     }

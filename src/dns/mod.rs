@@ -8,6 +8,7 @@
 pub mod cache;
 mod course;
 mod lookup;
+mod name;
 pub mod query;
 mod queue;
 mod ranking;

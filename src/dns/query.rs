@@ -1,46 +1,23 @@
 //! Questions and answers as DNS messages (RFC 1035, RFC 6891). Nothing here touches a socket.
 
-use std::fmt::{self, Display, Formatter};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
-use hickory_resolver::proto::op::{Edns, Header, Message, MessageType, OpCode, Query};
+use hickory_resolver::proto::op::{Header, MessageType, OpCode, Query};
 use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordType};
-use hickory_resolver::proto::serialize::binary::{
-    BinDecodable, BinDecoder, BinEncodable, BinEncoder,
-};
+use hickory_resolver::proto::serialize::binary::{BinDecodable, BinDecoder};
 
+pub use super::name::{NameError, QueryName, name};
 use crate::screen::dnsbl::answer::Answer;
 
 /// The largest datagram that a server may send us, bytes: what passes every network unfragmented
 /// (DNS flag day 2020).
 pub const MAX_PAYLOAD: u16 = 1232;
 
-/// The longest name in text form, bytes (RFC 1035 3.1: 255 on the wire).
-const MAX_NAME: usize = 253;
-
-/// The longest label, bytes (RFC 1035 2.3.4).
-const MAX_LABEL: usize = 63;
-
 /// How many records of one message are looked at: a bound for the work that a message makes.
 const MAX_RECORDS: usize = 1024;
 
 /// How many aliases in a row are followed. Name servers follow about as many.
 const MAX_ALIASES: usize = 16;
-
-/// The name under which a list is asked about an address.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct QueryName(Name);
-
-/// Why a list cannot be asked about an address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum NameError {
-    /// The name is longer than 253 bytes.
-    #[error("the name is too long")]
-    TooLong,
-    /// A label is empty or longer than 63 bytes.
-    #[error("a label of the name is empty or too long")]
-    Label,
-}
 
 /// What goes into a question besides the name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,7 +34,7 @@ pub enum Decoded {
     /// The answer to our question; never [`Answer::Failed`].
     Answer(Answer),
     /// The name is an alias of this one, and the server leaves it to us to ask about that.
-    Alias(QueryName),
+    Alias(Box<QueryName>),
     /// The answer did not fit: ask again over TCP.
     Truncated,
     /// This server has no answer; another one may have.
@@ -77,83 +54,27 @@ pub enum Trouble {
     Malformed,
 }
 
-/// The name under which the list `domain` is asked about `address`: four numbers or 32
-/// hexadecimal digits in reverse order, and the domain (RFC 5782 2.1, 2.4).
-pub fn name(address: IpAddr, domain: &str) -> Result<QueryName, NameError> {
-    Ok(QueryName(parse(&text(address, domain))?))
-}
+/// Type A and class IN.
+const A_IN: [u8; 4] = [0, 1, 0, 1];
 
-fn text(address: IpAddr, domain: &str) -> String {
-    use fmt::Write;
-    let mut text = String::with_capacity(64 + domain.len());
-    // Writing to a string does not fail.
-    let _ = match address {
-        IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            write!(text, "{d}.{c}.{b}.{a}.")
-        }
-        IpAddr::V6(address) => address
-            .octets()
-            .iter()
-            .rev()
-            .try_for_each(|byte| write!(text, "{:x}.{:x}.", byte & 0xf, byte >> 4)),
-    };
-    text.push_str(domain.strip_suffix('.').unwrap_or(domain));
-    text
-}
-
-fn parse(text: &str) -> Result<Name, NameError> {
-    if text.len() > MAX_NAME {
-        return Err(NameError::TooLong);
-    }
-    let labels = || text.split('.').map(str::as_bytes);
-    if labels().any(|label| label.is_empty() || label.len() > MAX_LABEL) {
-        return Err(NameError::Label);
-    }
-    Name::from_labels(labels()).map_err(|_| NameError::TooLong)
-}
-
-impl Display for QueryName {
-    /// Without the dot at the end, as dnsblog(8) logs it.
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_ascii();
-        f.write_str(text.strip_suffix('.').unwrap_or(&text))
-    }
-}
+/// Bytes before the question (RFC 1035 4.1.1).
+const HEADER: usize = 12;
 
 impl QueryName {
-    /// The same name in random letter case, which the server sends back: one more thing that
-    /// a forger has to guess. `bits` decide.
-    pub fn in_mixed_case(&self, bits: u64) -> QueryName {
-        let mut position = 0;
-        let labels = self.0.iter().map(|label| {
-            let mut label = label.to_vec();
-            for letter in label.iter_mut().filter(|byte| byte.is_ascii_alphabetic()) {
-                if bits.rotate_right(position) & 1 == 1 {
-                    *letter ^= 0x20;
-                }
-                position = (position + 1) % u64::BITS;
-            }
-            label
-        });
-        // The same labels make a valid name again.
-        Name::from_labels(labels.collect::<Vec<_>>()).map_or_else(|_| self.clone(), QueryName)
-    }
-
     /// Puts the question for the A records of this name into `message`, whatever was in there.
     pub fn encode(&self, form: Form, message: &mut Vec<u8>) {
+        let Form { id, edns } = form;
         message.clear();
-        let mut query = Message::new(form.id, MessageType::Query, OpCode::Query);
-        query.metadata.recursion_desired = true;
-        query.add_query(Query::query(self.0.clone(), RecordType::A));
-        if form.edns {
-            let mut edns = Edns::new();
-            edns.set_max_payload(MAX_PAYLOAD);
-            query.set_edns(edns);
-        }
-        // One valid name is all that can be wrong in it; an empty message goes nowhere.
-        if query.emit(&mut BinEncoder::new(message)).is_err() {
-            message.clear();
+        message.extend(id.to_be_bytes());
+        // Recursion desired; one question.
+        message.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, edns.into()]);
+        message.extend(self.wire());
+        message.extend(A_IN);
+        if edns {
+            // An OPT record, which has its size for its class (RFC 6891 6.1.2).
+            message.extend([0, 0, 41]);
+            message.extend(MAX_PAYLOAD.to_be_bytes());
+            message.extend([0; 6]);
         }
     }
 
@@ -171,17 +92,7 @@ impl QueryName {
         }
         let code = u16::from(header.response_code);
         match header.counts.queries {
-            1 => {
-                let Ok(query) = Query::read(&mut decoder) else { return Decoded::NotOurs };
-                let name = query.name();
-                let same = if same_case { name.eq_case(&self.0) } else { *name == self.0 };
-                if !same
-                    || query.query_type() != RecordType::A
-                    || query.query_class() != DNSClass::IN
-                {
-                    return Decoded::NotOurs;
-                }
-            }
+            1 if self.is_asked(same_case, message, &mut decoder) => {}
             // A server that does not understand the question need not repeat it.
             0 if code != NOERROR && code != NXDOMAIN => {}
             _ => return Decoded::NotOurs,
@@ -191,6 +102,22 @@ impl QueryName {
             NOERROR | NXDOMAIN => self.read_records(code, &header, &mut decoder),
             code => Decoded::TryNext(trouble(code)),
         }
+    }
+
+    /// Whether the question that comes next is ours; goes on to what follows it.
+    fn is_asked(&self, same_case: bool, message: &[u8], decoder: &mut BinDecoder<'_>) -> bool {
+        // It nearly always comes back as it was.
+        let length = self.wire().len();
+        let asked = message.get(HEADER..HEADER + length + A_IN.len());
+        if let Some((asked, kind)) = asked.and_then(|asked| asked.split_at_checked(length))
+            && (asked == self.wire() || !same_case && asked.eq_ignore_ascii_case(self.wire()))
+            && kind == A_IN
+        {
+            return decoder.read_slice(length + A_IN.len()).is_ok();
+        }
+        let Ok(query) = Query::read(decoder) else { return false };
+        let same = if same_case { self.is_exactly(query.name()) } else { self.is(query.name()) };
+        same && query.query_type() == RecordType::A && query.query_class() == DNSClass::IN
     }
 
     fn read_records(&self, code: u16, header: &Header, decoder: &mut BinDecoder<'_>) -> Decoded {
@@ -228,10 +155,10 @@ impl QueryName {
         if code == NXDOMAIN {
             return Decoded::Answer(Answer::NotListed { ttl: soa_ttl });
         }
-        match records.reachable_from(&self.0) {
+        match records.reachable_from(self) {
             Ok(End::Listed(listed)) => Decoded::Answer(listed),
             Ok(End::Nothing) => Decoded::Answer(Answer::NotListed { ttl: soa_ttl }),
-            Ok(End::Elsewhere(name)) => Decoded::Alias(QueryName(name)),
+            Ok(End::Elsewhere(name)) => Decoded::Alias(Box::new(QueryName::of(name))),
             Err(EndlessAliases) => Decoded::TryNext(Trouble::Malformed),
         }
     }
@@ -274,13 +201,13 @@ struct Records {
 }
 
 /// Where a name leads.
-enum End {
+enum End<'r> {
     /// To addresses.
     Listed(Answer),
     /// Nowhere.
     Nothing,
     /// To a name about which the message says nothing.
-    Elsewhere(Name),
+    Elsewhere(&'r Name),
 }
 
 /// The aliases lead in a circle, or there are too many.
@@ -301,19 +228,26 @@ impl Records {
 
     /// The addresses of the name, or of what it is an alias of, in the order of the message,
     /// with the lowest of their times to live.
-    fn reachable_from(&self, name: &Name) -> Result<End, EndlessAliases> {
-        let asked = name;
-        let mut name = name;
+    fn reachable_from(&self, asked: &QueryName) -> Result<End<'_>, EndlessAliases> {
+        // Where the aliases have led so far.
+        let mut alias: Option<&Name> = None;
         for _ in 0..=MAX_ALIASES {
-            let found = || self.addresses.iter().filter(|(owner, ..)| owner == name);
+            let is_owner = |owner: &Name| match alias {
+                None => asked.is(owner),
+                Some(alias) => owner == alias,
+            };
+            let found = || self.addresses.iter().filter(|(owner, ..)| is_owner(owner));
             if let Some(ttl) = found().map(|(_, _, ttl)| *ttl).min() {
                 let addresses = found().map(|(_, address, _)| *address).collect();
                 return Ok(End::Listed(Answer::Listed { addresses, ttl }));
             }
-            match self.aliases.iter().find(|(owner, _)| owner == name) {
-                Some((_, target)) => name = target,
-                None if name == asked => return Ok(End::Nothing),
-                None => return Ok(End::Elsewhere(name.clone())),
+            match self.aliases.iter().find(|(owner, _)| is_owner(owner)) {
+                Some((_, target)) => alias = Some(target),
+                None => {
+                    // An alias of itself leads nowhere.
+                    let elsewhere = alias.filter(|alias| !asked.is(alias));
+                    return Ok(elsewhere.map_or(End::Nothing, End::Elsewhere));
+                }
             }
         }
         Err(EndlessAliases)

@@ -129,7 +129,7 @@ impl Resolver {
     }
 
     /// The name is an alias of one that the answer says nothing about.
-    fn go_to(&mut self, id: LookupId, server: usize, name: QueryName, now: Instant) {
+    fn go_to(&mut self, id: LookupId, server: usize, name: Box<QueryName>, now: Instant) {
         self.close_questions(id, now);
         let servers = self.servers.list.len();
         let Some(lookup) = self.lookups.get_mut(id) else { return };

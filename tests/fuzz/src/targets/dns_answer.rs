@@ -50,7 +50,7 @@ pub fn check(data: &[u8]) {
         assert_eq!(other.decode(ID, false, &message), Decoded::NotOurs, "another question");
     }
     if let Decoded::Alias(target) = &decoded {
-        assert_ne!(*target, asked, "an alias of itself");
+        assert_ne!(**target, asked, "an alias of itself");
         let mut next = Vec::new();
         target.encode(Form { id: ID, edns: true }, &mut next);
         assert!(!next.is_empty(), "{target} cannot be asked for");
