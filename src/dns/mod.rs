@@ -15,6 +15,7 @@ mod ranking;
 pub mod resolv_conf;
 pub mod resolver;
 mod tcp;
+mod tick;
 mod timers;
 mod transport;
 mod udp;

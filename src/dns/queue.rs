@@ -9,36 +9,80 @@ use std::net::IpAddr;
 pub(super) struct FairQueue<T> {
     /// Whose turn it is; each address with a line is here once.
     turns: VecDeque<IpAddr>,
-    lines: HashMap<IpAddr, VecDeque<T>>,
+    lines: HashMap<IpAddr, Line>,
+    /// What stands in the lines, and who is next in the same line.
+    places: Vec<(T, Option<Place>)>,
+    /// Places that are free.
+    free: Vec<Place>,
+}
+
+/// An index into `places`.
+type Place = u32;
+
+/// A line that is not empty.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    first: Place,
+    last: Place,
 }
 
 impl<T> Default for FairQueue<T> {
     fn default() -> Self {
-        FairQueue { turns: VecDeque::new(), lines: HashMap::new() }
+        FairQueue {
+            turns: VecDeque::new(),
+            lines: HashMap::new(),
+            places: Vec::new(),
+            free: Vec::new(),
+        }
     }
 }
 
-impl<T> FairQueue<T> {
+impl<T: Copy> FairQueue<T> {
     /// To the end of the line of this address.
     pub fn push(&mut self, address: IpAddr, item: T) {
-        let line = self.lines.entry(address).or_default();
-        if line.is_empty() {
-            self.turns.push_back(address);
+        let place = self.place(item);
+        match self.lines.get_mut(&address) {
+            Some(line) => {
+                if let Some((_, next)) = self.places.get_mut(line.last as usize) {
+                    *next = Some(place);
+                }
+                line.last = place;
+            }
+            None => {
+                self.lines.insert(address, Line { first: place, last: place });
+                self.turns.push_back(address);
+            }
         }
-        line.push_back(item);
+    }
+
+    fn place(&mut self, item: T) -> Place {
+        if let Some(place) = self.free.pop()
+            && let Some(entry) = self.places.get_mut(place as usize)
+        {
+            *entry = (item, None);
+            return place;
+        }
+        self.places.push((item, None));
+        // There are fewer look-ups than numbers for them.
+        Place::try_from(self.places.len() - 1).unwrap_or(Place::MAX)
     }
 
     /// What is to be sent next.
     pub fn pop(&mut self) -> Option<T> {
         let address = self.turns.pop_front()?;
         let line = self.lines.get_mut(&address)?;
-        let item = line.pop_front();
-        if line.is_empty() {
-            self.lines.remove(&address);
-        } else {
-            self.turns.push_back(address);
+        let (item, next) = *self.places.get(line.first as usize)?;
+        self.free.push(line.first);
+        match next {
+            Some(next) => {
+                line.first = next;
+                self.turns.push_back(address);
+            }
+            None => {
+                self.lines.remove(&address);
+            }
         }
-        item
+        Some(item)
     }
 
     /// Whether nothing waits.
@@ -46,10 +90,23 @@ impl<T> FairQueue<T> {
         self.turns.is_empty()
     }
 
+    /// Gives back the room for what is gone.
+    pub fn shrink(&mut self) {
+        if self.is_empty() {
+            self.clear();
+        }
+        self.turns.shrink_to(2 * self.turns.len());
+        self.lines.shrink_to(2 * self.lines.len());
+        self.places.shrink_to(2 * self.places.len());
+        self.free.shrink_to(2 * self.free.len());
+    }
+
     /// Forgets all.
     pub fn clear(&mut self) {
         self.turns.clear();
         self.lines.clear();
+        self.places.clear();
+        self.free.clear();
     }
 }
 
@@ -79,5 +136,9 @@ mod tests {
         assert_eq!(order, ["1a", "2a", "3a", "1b", "2b", "1c", "3b", "1d", "1e"]);
         assert!(queue.is_empty());
         assert!(queue.lines.is_empty());
+        assert_eq!(queue.places.len(), queue.free.len());
+        assert_eq!(queue.places.len(), 7, "places are used again");
+        queue.shrink();
+        assert_eq!(queue.places.capacity() + queue.turns.capacity(), 0);
     }
 }

@@ -3,8 +3,10 @@
 
 mod replies;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use mio::Registry;
@@ -16,6 +18,7 @@ use super::query;
 use super::queue::FairQueue;
 use super::ranking::Ranking;
 use super::resolv_conf::Servers;
+use super::tick::{Epoch, Tick};
 use super::timers::Timers;
 pub use super::transport::TokenMaker;
 use super::transport::{SendError, Transport};
@@ -87,12 +90,15 @@ pub struct Resolver {
     /// How many datagrams are under way; the older ones may be settled, or answered.
     under_way: usize,
     datagrams: VecDeque<UnderWay>,
-    last_datagram: u32,
+    last_datagram: NonZeroU32,
     /// Sockets that have delivered as much as they may, and have more.
     unread: VecDeque<ChannelId>,
-    /// Answers that were not taken yet, and their questions.
-    answers: VecDeque<(Question, Answer)>,
-    untaken: HashSet<Question>,
+    /// Answers that were not taken yet.
+    answers: HashMap<Question, Answer>,
+    /// Their questions in order, and some whose answers are not wanted any more.
+    answered: VecDeque<Question>,
+    /// What the times of look-ups count from.
+    epoch: Epoch,
     /// The time of the last call.
     now: Instant,
     counters: Counters,
@@ -124,10 +130,11 @@ impl Resolver {
             timers: Timers::default(),
             under_way: 0,
             datagrams: VecDeque::new(),
-            last_datagram: 0,
+            last_datagram: NonZeroU32::MIN,
             unread: VecDeque::new(),
-            answers: VecDeque::new(),
-            untaken: HashSet::new(),
+            answers: HashMap::new(),
+            answered: VecDeque::new(),
+            epoch: Epoch::new(now),
             now,
             counters: Counters::default(),
         }
@@ -139,7 +146,7 @@ impl Resolver {
     pub fn ask(&mut self, question: Question, deadline: Instant, now: Instant) {
         self.now = now;
         self.counters.asked += 1;
-        if self.untaken.contains(&question) {
+        if self.answers.contains_key(&question) {
             return;
         }
         let Question { asker, address, list } = question;
@@ -162,10 +169,12 @@ impl Resolver {
             }
         };
         if let Some(lookup) = self.lookups.get_mut(lookup) {
-            lookup.join(asker, deadline);
+            lookup.join(asker, self.epoch.tick(deadline));
         }
-        self.set_timer(lookup);
         self.send_queued(now);
+        // Only now: most look-ups are sent at once, and wait for an answer before they wait for
+        // their end.
+        self.set_timer(lookup);
     }
 
     /// Makes a look-up, unless there is no list of this number, or the name is impossible.
@@ -175,7 +184,7 @@ impl Resolver {
         query::name(address, domain).ok()?;
         let course = Course::new(self.ranking.first(now), self.servers.list.len());
         let case = if self.limits.mixed_case { random_bits() } else { 0 };
-        let id = self.lookups.insert(Lookup::new(question, course, case, now))?;
+        let id = self.lookups.insert(Lookup::new(question, course, case))?;
         self.by_key.insert((address, list), id);
         self.queue.push(address, id);
         Some(id)
@@ -184,9 +193,7 @@ impl Resolver {
     /// Nobody waits for this any more. An answer that was not taken yet is dropped.
     pub fn cancel(&mut self, question: Question, now: Instant) {
         self.now = now;
-        if self.untaken.remove(&question) {
-            self.answers.retain(|(other, _)| *other != question);
-        }
+        self.answers.remove(&question);
         let Some(id) = self.by_key.get(&(question.address, question.list)).copied() else {
             return;
         };
@@ -200,9 +207,12 @@ impl Resolver {
 
     /// One answer, if there is one.
     pub fn take_answer(&mut self) -> Option<(Question, Answer)> {
-        let (question, answer) = self.answers.pop_front()?;
-        self.untaken.remove(&question);
-        Some((question, answer))
+        loop {
+            let question = self.answered.pop_front()?;
+            if let Some(answer) = self.answers.remove(&question) {
+                return Some((question, answer));
+            }
+        }
     }
 
     /// One of our sockets is ready. A stale slot or generation is ignored.
@@ -219,6 +229,7 @@ impl Resolver {
         }
         let lookups = &self.lookups;
         let timer = self.timers.next(|at, id| is_known(lookups, at, id));
+        let timer = timer.map(|at| self.epoch.instant(at));
         let settled = match self.datagrams.front() {
             Some((sent, ..)) if !self.queue.is_empty() => Some(*sent + SETTLED),
             _ => None,
@@ -234,13 +245,28 @@ impl Resolver {
                 self.read(channel, now);
             }
         }
-        while let Some((at, id)) = self.timers.pop(now) {
+        while let Some((at, id)) = self.timers.pop(self.epoch.tick(now)) {
             if is_known(&self.lookups, at, id) {
                 self.wake(id, now);
             }
         }
-        self.transport.sweep(now);
+        if self.transport.sweep(now) {
+            self.shrink();
+        }
         self.send_queued(now);
+    }
+
+    /// Gives back the room for what is gone, after a rush.
+    fn shrink(&mut self) {
+        self.lookups.shrink();
+        self.by_key.shrink_to(2 * self.by_key.len());
+        self.queue.shrink();
+        let lookups = &self.lookups;
+        self.timers.tidy(lookups.len(), |at, id| is_known(lookups, at, id));
+        self.timers.shrink();
+        self.datagrams.shrink_to(2 * self.datagrams.len());
+        self.answers.shrink_to(2 * self.answers.len());
+        self.answered.shrink_to(2 * self.answered.len());
     }
 
     /// Asks other servers from now on, and begins again with what was asked of the old ones.
@@ -261,8 +287,9 @@ impl Resolver {
             let first = self.ranking.first(now);
             let Some(lookup) = self.lookups.get_mut(id) else { continue };
             lookup.course = Course::new(first, self.servers.list.len());
-            lookup.stage = Stage::Queued;
-            lookup.exchanges = Default::default();
+            // What they were asked over is closed already.
+            let _ = lookup.take_exchanges();
+            lookup.go_on(Stage::Queued);
             lookup.gives_up = None;
             lookup.under_way = None;
             lookup.forget_alias();
@@ -293,23 +320,22 @@ impl Resolver {
     }
 
     fn tell(&mut self, question: Question, answer: Answer) {
-        if self.untaken.insert(question) {
-            self.answers.push_back((question, answer));
+        if let Entry::Vacant(place) = self.answers.entry(question) {
+            place.insert(answer);
+            self.answered.push_back(question);
         }
     }
 
     /// Something is due for a look-up.
     fn wake(&mut self, id: LookupId, now: Instant) {
+        let tick = self.epoch.tick(now);
         let Some(lookup) = self.lookups.get_mut(id) else { return };
         lookup.wakes = None;
-        let mut overdue = Vec::new();
-        while let Some(question) = lookup.take_overdue(now) {
-            overdue.push(question);
-        }
+        let overdue = [lookup.take_overdue(tick), lookup.take_overdue(tick)];
         let forgotten = lookup.is_forgotten();
-        let gives_up = lookup.gives_up.is_some_and(|at| at <= now);
-        let (stage, server, asked) = (lookup.stage, lookup.course.server(), lookup.asked);
-        for question in overdue {
+        let gives_up = lookup.gives_up.is_some_and(|at| at <= tick);
+        let (stage, server, asked) = (lookup.stage(), lookup.course.server(), lookup.asked);
+        for question in overdue.into_iter().flatten() {
             self.counters.failed += 1;
             self.tell(question, Answer::Failed(Failure::TimeLimit));
         }
@@ -317,17 +343,18 @@ impl Resolver {
             return self.remove(id, now);
         }
         match stage {
-            Stage::Asking(at) if at <= now => {
+            Stage::Asking(at) if at <= tick => {
                 self.settle(id);
+                let asked = asked.map_or(now, |asked| self.epoch.instant(asked));
                 self.ranking.missed(server, asked, now);
                 if !gives_up {
                     self.take_step(id, Course::silent, now);
                 }
             }
-            Stage::Resting(at) if at <= now && !gives_up => {
+            Stage::Resting(at) if at <= tick && !gives_up => {
                 self.take_step(id, Course::rested, now);
             }
-            Stage::Tcp(channel, server, at) if at <= now => {
+            Stage::Tcp(channel, server, at) if at <= tick => {
                 self.transport.close(channel);
                 self.tcp_failed(id, server, now);
             }
@@ -336,7 +363,7 @@ impl Resolver {
         let Some(lookup) = self.lookups.get_mut(id) else { return };
         if gives_up {
             // The last try was in vain as well.
-            if let Stage::Asking(_) = lookup.stage {
+            if let Stage::Asking(_) = lookup.stage() {
                 let _ = lookup.course.silent();
             }
             let failure = lookup.course.failure();
@@ -357,14 +384,14 @@ impl Resolver {
         let Some(lookup) = self.lookups.get_mut(id) else { return };
         match step {
             Step::Ask => {
-                if lookup.stage != Stage::Queued {
-                    lookup.stage = Stage::Queued;
+                if lookup.stage() != Stage::Queued {
+                    lookup.go_on(Stage::Queued);
                     self.queue.push(lookup.address, id);
                 }
             }
             Step::Rest => {
                 let rest = rest.unwrap_or_else(|| lookup.course.wait(&self.servers));
-                lookup.stage = Stage::Resting(now + rest);
+                lookup.go_on(Stage::Resting(self.epoch.tick(now + rest)));
             }
             Step::GiveUp(failure) => return self.finish(id, Answer::Failed(failure), now),
         }
@@ -383,7 +410,7 @@ impl Resolver {
                 return;
             }
             let Some(id) = self.queue.pop() else { return };
-            if self.lookups.get(id).is_some_and(|lookup| lookup.stage == Stage::Queued) {
+            if self.lookups.get(id).is_some_and(|lookup| lookup.stage() == Stage::Queued) {
                 self.send(id, now);
             }
         }
@@ -397,7 +424,7 @@ impl Resolver {
         };
         let server = lookup.course.server();
         let edns = lookup.course.edns() && self.ranking.edns(server, now);
-        let again = lookup.exchanges.get_mut(server).and_then(Option::take);
+        let again = lookup.take_exchange(server);
         let sent = self.transport.send(server, id, &name, edns, again, now);
         match sent {
             Ok(exchange) => {
@@ -405,27 +432,25 @@ impl Resolver {
                 if let Some(old) = again.filter(|old| *old != exchange) {
                     self.transport.close_question(old, now);
                 }
-                if let Some(place) = lookup.exchanges.get_mut(server) {
-                    *place = Some(exchange);
-                }
-                lookup.asked = now;
-                lookup.stage = Stage::Asking(now + lookup.course.wait(&self.servers));
-                lookup.gives_up.get_or_insert(now + Course::time_limit(&self.servers));
-                self.last_datagram = self.last_datagram.wrapping_add(1);
+                lookup.add_exchange(exchange);
+                lookup.asked = Some(self.epoch.tick(now));
+                let until = now + lookup.course.wait(&self.servers);
+                lookup.go_on(Stage::Asking(self.epoch.tick(until)));
+                let gives_up = now + Course::time_limit(&self.servers);
+                lookup.gives_up.get_or_insert(self.epoch.tick(gives_up));
+                self.last_datagram = self.last_datagram.checked_add(1).unwrap_or(NonZeroU32::MIN);
                 lookup.under_way = Some(self.last_datagram);
                 self.datagrams.push_back((now, id, self.last_datagram));
                 self.under_way += 1;
                 self.set_timer(id);
             }
             Err(SendError::Shortage) => {
-                if let Some(place) = lookup.exchanges.get_mut(server) {
-                    *place = again;
-                }
+                again.into_iter().for_each(|again| lookup.add_exchange(again));
                 self.wait_for_room(id, now);
             }
             Err(SendError::Unreachable) => {
                 // It has left the queue, and joins it again for the next server.
-                lookup.stage = Stage::Resting(now);
+                lookup.go_on(Stage::Resting(self.epoch.tick(now)));
                 if let Some(old) = again {
                     self.transport.close_question(old, now);
                 }
@@ -463,7 +488,7 @@ impl Resolver {
         }
     }
 
-    fn is_under_way(&self, id: LookupId, number: u32) -> bool {
+    fn is_under_way(&self, id: LookupId, number: NonZeroU32) -> bool {
         self.lookups.get(id).is_some_and(|lookup| lookup.under_way == Some(number))
     }
 
@@ -497,10 +522,10 @@ impl Resolver {
     /// No answer to what was asked so far is wanted any more.
     fn close_questions(&mut self, id: LookupId, now: Instant) {
         let Some(lookup) = self.lookups.get_mut(id) else { return };
-        for exchange in lookup.exchanges.iter_mut().filter_map(Option::take) {
+        for exchange in lookup.take_exchanges() {
             self.transport.close_question(exchange, now);
         }
-        if let Stage::Tcp(channel, ..) = lookup.stage {
+        if let Stage::Tcp(channel, ..) = lookup.stage() {
             self.transport.close(channel);
         }
     }
@@ -519,7 +544,7 @@ impl Resolver {
     }
 }
 
-fn is_known(lookups: &Slots<Lookup>, at: Instant, id: LookupId) -> bool {
+fn is_known(lookups: &Slots<Lookup>, at: Tick, id: LookupId) -> bool {
     lookups.get(id).is_some_and(|lookup| lookup.wakes == Some(at))
 }
 

@@ -60,11 +60,22 @@ enum Channel {
 pub(super) struct Exchange {
     channel: ChannelId,
     id: u16,
+    server: u8,
     /// Whether it was asked with EDNS.
     pub edns: bool,
 }
 
 impl Exchange {
+    pub(super) fn new(server: usize, channel: ChannelId, id: u16, edns: bool) -> Exchange {
+        // There are three.
+        Exchange { channel, id, server: u8::try_from(server).unwrap_or(u8::MAX), edns }
+    }
+
+    /// Which server was asked.
+    pub fn server(&self) -> usize {
+        self.server.into()
+    }
+
     /// Whether a message with this id on this socket belongs to it.
     pub fn is(&self, channel: ChannelId, id: u16) -> bool {
         self.channel == channel && self.id == id
@@ -170,7 +181,7 @@ impl Transport {
                     return Err(SendError::Shortage);
                 };
                 let id = udp.give_id(lookup, now).ok_or(SendError::Shortage)?;
-                Exchange { channel, id, edns }
+                Exchange::new(server, channel, id, edns)
             }
         };
         name.encode(Form { id: exchange.id, edns }, &mut self.question);
@@ -189,22 +200,27 @@ impl Transport {
     /// A socket to the server: a new one while all are busy and there are few, else any of
     /// them, so that nobody can tell which port the next question will have.
     fn udp_channel(&mut self, server: usize, now: Instant) -> Result<ChannelId, SendError> {
-        let (mut fresh, mut useless) = (Vec::with_capacity(MOST_FRESH), Vec::new());
+        let mut fresh = [None; MOST_FRESH];
+        let mut count = 0;
         let mut idle = false;
+        let mut useless = false;
         for channel in self.udp.get(server).into_iter().flatten() {
             let Some(Channel::Udp(udp)) = self.channels.get(*channel) else { continue };
             if udp.is_fresh(now) {
-                fresh.push(*channel);
+                if let Some(place) = fresh.get_mut(count) {
+                    *place = Some(*channel);
+                    count += 1;
+                }
                 idle |= udp.open_questions() == 0;
-            } else if udp.is_useless(now) {
-                useless.push(*channel);
+            } else {
+                useless |= udp.is_useless(now);
             }
         }
-        for channel in useless {
-            self.close(channel);
+        if useless {
+            self.close_useless(now);
         }
         let all = self.udp.get(server).map_or(0, Vec::len);
-        if !idle && fresh.len() < MOST_FRESH && all < MOST_SOCKETS {
+        if !idle && count < MOST_FRESH && all < MOST_SOCKETS {
             match self.open_udp(server, now) {
                 Ok(channel) => return Ok(channel),
                 // Better an old port than no answer.
@@ -213,7 +229,7 @@ impl Transport {
             }
         }
         let random = usize::from(random_id());
-        let any = fresh.get(random % fresh.len().max(1)).copied();
+        let any = fresh.get(random % count.max(1)).copied().flatten();
         any.or_else(|| self.udp.get(server)?.last().copied()).ok_or(SendError::Shortage)
     }
 
@@ -355,11 +371,18 @@ impl Transport {
         self.sweep_at
     }
 
-    /// Closes sockets that are no longer of use.
-    pub fn sweep(&mut self, now: Instant) {
+    /// Closes sockets that are no longer of use. Returns whether it was time for that.
+    pub fn sweep(&mut self, now: Instant) -> bool {
         if self.sweep_at.is_none_or(|at| at > now) {
-            return;
+            return false;
         }
+        self.close_useless(now);
+        let left = self.udp.iter().any(|sockets| !sockets.is_empty());
+        self.sweep_at = left.then_some(now + SWEEP_INTERVAL);
+        true
+    }
+
+    fn close_useless(&mut self, now: Instant) {
         let useless = |(id, channel): (ChannelId, &Channel)| match channel {
             Channel::Udp(udp) if udp.is_useless(now) => Some(id),
             Channel::Udp(_) | Channel::Tcp(_) => None,
@@ -367,8 +390,6 @@ impl Transport {
         for channel in self.channels.iter().filter_map(useless).collect::<Vec<_>>() {
             self.close(channel);
         }
-        let left = self.udp.iter().any(|sockets| !sockets.is_empty());
-        self.sweep_at = left.then_some(now + SWEEP_INTERVAL);
     }
 
     /// How many sockets are open.

@@ -27,6 +27,9 @@ const MOST_STRANGE: u32 = 50;
 /// How long an id stays reserved: a late or second answer must not meet another question.
 const QUARANTINE: Duration = Duration::from_secs(10);
 
+/// In the place of a look-up that waits for its answer: the last one of all is never given out.
+const NOBODY: LookupId = LookupId { slot: u32::MAX, generation: 0 };
+
 /// A socket that is connected to one server: the kernel drops what others send, and tells of
 /// "connection refused".
 #[derive(Debug)]
@@ -39,11 +42,13 @@ pub(super) struct Udp {
     last_use: Instant,
     uses: u32,
     strange: u32,
-    ids: HashMap<u16, Option<LookupId>>,
+    /// Whose questions have these ids, or [`NOBODY`]'s any more.
+    ids: HashMap<u16, LookupId>,
     /// How many of `ids` wait for an answer.
     open: usize,
-    /// The others, in the order of their times.
-    quarantine: VecDeque<(Instant, u16)>,
+    /// The others, in the order in which they become free, and when that is: in tenths of a
+    /// second since the socket was opened.
+    quarantine: VecDeque<(u16, u16)>,
 }
 
 /// What a socket has to say.
@@ -103,15 +108,16 @@ impl Udp {
 
     /// Gives out an id that no other question on this socket has or had lately.
     pub fn give_id(&mut self, lookup: LookupId, now: Instant) -> Option<u16> {
+        let tenths = self.tenths(now);
         while let Some((until, id)) = self.quarantine.front()
-            && *until <= now
+            && *until <= tenths
         {
             self.ids.remove(id);
             self.quarantine.pop_front();
         }
         // Next to all ids are free: a socket is used for some hundred questions.
         let id = (0..64).map(|_| random_id()).find(|id| !self.ids.contains_key(id))?;
-        self.ids.insert(id, Some(lookup));
+        self.ids.insert(id, lookup);
         self.open += 1;
         self.uses += 1;
         self.last_use = now;
@@ -120,17 +126,26 @@ impl Udp {
 
     /// No answer to the question with this id is wanted any more, perhaps as one has come.
     pub fn close_question(&mut self, id: u16, now: Instant) {
+        let until = self.tenths(now + QUARANTINE).saturating_add(1);
         if let Some(lookup) = self.ids.get_mut(&id)
-            && lookup.take().is_some()
+            && *lookup != NOBODY
         {
+            *lookup = NOBODY;
             self.open -= 1;
-            self.quarantine.push_back((now + QUARANTINE, id));
+            self.quarantine.push_back((until, id));
         }
+    }
+
+    /// Tenths of a second since the socket was opened, rounded down. It is not in use for
+    /// nearly as long as there are numbers for.
+    fn tenths(&self, at: Instant) -> u16 {
+        let age = at.saturating_duration_since(self.opened);
+        u16::try_from(age.as_millis() / 100).unwrap_or(u16::MAX)
     }
 
     /// The look-ups that wait for an answer.
     pub fn waiting(&self) -> impl Iterator<Item = LookupId> {
-        self.ids.values().copied().flatten()
+        self.ids.values().copied().filter(|lookup| *lookup != NOBODY)
     }
 
     /// A message that was not ours.
@@ -173,8 +188,8 @@ impl Udp {
             _ => return Heard::Strange,
         };
         match self.ids.get(&id) {
-            Some(Some(lookup)) => Heard::Message(length, id, *lookup),
-            Some(None) => Heard::Late,
+            Some(&NOBODY) => Heard::Late,
+            Some(lookup) => Heard::Message(length, id, *lookup),
             None => Heard::Strange,
         }
     }
@@ -222,12 +237,12 @@ mod tests {
         assert_eq!(udp.open_questions(), 0);
         // All ids but one are in use, and that one is in quarantine.
         for other in 0..=u16::MAX {
-            udp.ids.entry(other).or_insert(Some(lookup(1)));
+            udp.ids.entry(other).or_insert(lookup(1));
         }
         assert_eq!(udp.give_id(lookup(2), now + QUARANTINE - Duration::from_millis(1)), None);
         assert!(udp.ids.contains_key(&id));
-        let _ = udp.give_id(lookup(2), now + QUARANTINE);
-        assert_ne!(udp.ids.get(&id), Some(&None));
+        let _ = udp.give_id(lookup(2), now + QUARANTINE + Duration::from_millis(200));
+        assert_ne!(udp.ids.get(&id), Some(&NOBODY));
     }
 
     #[test]

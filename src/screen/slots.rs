@@ -66,6 +66,11 @@ impl<T> Slots<T> {
         Some(value)
     }
 
+    /// Gives back the room of values that are gone.
+    pub fn shrink(&mut self) {
+        self.table.values.shrink_to(2 * self.table.values.len());
+    }
+
     /// How many values the table holds.
     pub fn len(&self) -> usize {
         self.table.len()

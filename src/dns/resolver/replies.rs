@@ -6,7 +6,7 @@ use super::Resolver;
 use crate::dns::course::{Course, Step};
 use crate::dns::lookup::Stage;
 use crate::dns::query::{Decoded, QueryName, Trouble};
-use crate::dns::transport::{Exchange, Received, SendError};
+use crate::dns::transport::{Received, SendError};
 use crate::dns::{ChannelId, LookupId};
 use crate::screen::dnsbl::answer::{Answer, Failure};
 
@@ -20,7 +20,7 @@ impl Resolver {
     /// A server's host has refused a datagram.
     pub(super) fn refused(&mut self, id: LookupId, server: usize, now: Instant) {
         let Some(lookup) = self.lookups.get_mut(id) else { return };
-        if let Stage::Asking(_) = lookup.stage
+        if let Stage::Asking(_) = lookup.stage()
             && lookup.course.server() == server
         {
             self.ranking.missed(server, now, now);
@@ -76,21 +76,18 @@ impl Resolver {
     ) {
         let decoded = self.decode(id, number, self.transport.datagram());
         let Some(lookup) = self.lookups.get_mut(id) else { return };
-        let place = lookup.exchanges.get_mut(server);
-        let is_this = |exchange: &Exchange| exchange.is(channel, number);
-        let exchange = place.and_then(|place| place.take_if(|exchange| is_this(exchange)));
+        let exchange = lookup.exchange(server).filter(|exchange| exchange.is(channel, number));
         let (Some(exchange), Some(decoded)) = (exchange, decoded) else {
             self.counters.strange += 1;
             return;
         };
         if decoded == Decoded::NotOurs {
-            if let Some(place) = lookup.exchanges.get_mut(server) {
-                *place = Some(exchange);
-            }
             self.counters.strange += 1;
             return self.transport.note_strange(channel);
         }
-        let current = lookup.course.server() == server && matches!(lookup.stage, Stage::Asking(_));
+        lookup.take_exchange(server);
+        let asking = matches!(lookup.stage(), Stage::Asking(_));
+        let current = asking && lookup.course.server() == server;
         self.transport.close_question(exchange, now);
         self.ranking.answered(server, now);
         match decoded {
@@ -113,7 +110,7 @@ impl Resolver {
     fn server_erred(&mut self, id: LookupId, server: usize, now: Instant) {
         let Some(lookup) = self.lookups.get_mut(id) else { return };
         let step = lookup.course.erred(server);
-        match (step, lookup.stage) {
+        match (step, lookup.stage()) {
             // Another server has an answer, and is about to give it.
             (_, Stage::Tcp(..)) | (None, _) => {}
             (Some(step), _) => self.follow(id, step, None, now),
@@ -143,7 +140,7 @@ impl Resolver {
     /// Asks again over TCP.
     fn connect(&mut self, id: LookupId, server: usize, now: Instant) {
         let Some(lookup) = self.lookups.get_mut(id) else { return };
-        if let Stage::Tcp(..) = lookup.stage {
+        if let Stage::Tcp(..) = lookup.stage() {
             return;
         }
         let domain = self.domains.get(usize::from(lookup.list.0)).map_or("", String::as_str);
@@ -152,7 +149,8 @@ impl Resolver {
             Ok(channel) => {
                 self.counters.connections += 1;
                 let time = TCP_TIME.min(self.servers.timeout);
-                lookup.stage = Stage::Tcp(channel, server, now + time);
+                let until = self.epoch.tick(now + time);
+                lookup.go_on(Stage::Tcp(channel, server, until));
                 self.settle(id);
                 self.set_timer(id);
             }
