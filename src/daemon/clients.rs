@@ -24,6 +24,9 @@ pub(super) fn read_size(line_length_limit: usize) -> usize {
 impl Worker {
     pub(super) fn client_ready(&mut self, id: SessionId, event: Ready, now: Now) {
         let Some(conn) = self.conns.get_mut(id) else { return };
+        if event.ended {
+            conn.saw_end();
+        }
         if conn.is_lingering() {
             let farewell = conn.go_on_lingering(&self.reactor, id);
             if !matches!(farewell, Ok(Farewell::Lingers)) {
@@ -38,9 +41,6 @@ impl Worker {
         if was_clogged && !conn.is_clogged() {
             // Its input was left alone meanwhile, and the edge that told of it is gone.
             return self.readable.push_back(id);
-        }
-        if event.ended {
-            conn.saw_end();
         }
         if event.readable {
             self.input_from(id, now);

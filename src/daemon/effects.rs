@@ -11,7 +11,6 @@ use crate::postfix::maillog::{self, Program};
 use crate::screen::dnsbl::guard::saved::Saved;
 use crate::screen::event::{Input, Now, Output};
 use crate::screen::logline::LogLine;
-use crate::screen::reply::Reply;
 use crate::screen::session::SessionId;
 
 /// How long a client may take to read our last word.
@@ -54,11 +53,6 @@ impl Worker {
                 self.bytes.clear();
                 reply.write(self.screener.policy(), &mut self.bytes);
                 self.send(id);
-                if reply == Reply::Bye
-                    && let Some(conn) = self.conns.get_mut(id)
-                {
-                    conn.saw_quit();
-                }
             }
             Output::SendText { session, text, .. } => {
                 self.bytes.clear();

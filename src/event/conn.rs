@@ -33,9 +33,8 @@ pub struct Conn {
     unsent: Option<Box<Unsent>>,
     /// The client will send no more than is there.
     ended: bool,
-    /// The client has said that it will say no more: nothing is to come that a reset would
-    /// answer.
-    has_quit: bool,
+    /// How much of the input that is still in the socket has been looked at, bytes.
+    peeked: u16,
     /// Another process may have the socket too.
     shared: bool,
     stage: Stage,
@@ -91,7 +90,7 @@ impl Conn {
             watch: Watch::Nothing,
             unsent: None,
             ended: false,
-            has_quit: false,
+            peeked: 0,
             shared: false,
             stage: Stage::Open,
         }
@@ -134,8 +133,12 @@ impl Conn {
     }
 
     /// Looks at waiting input without taking it.
-    pub fn peek(&self, buffer: &mut [u8]) -> Input {
-        input(|| self.stream.peek(buffer))
+    pub fn peek(&mut self, buffer: &mut [u8]) -> Input {
+        let input = input(|| self.stream.peek(buffer));
+        if let Input::Bytes(count) = input {
+            self.peeked = u16::try_from(count).unwrap_or(u16::MAX);
+        }
+        input
     }
 
     /// Takes so many bytes of waiting input, which have been looked at before, and throws them
@@ -159,11 +162,6 @@ impl Conn {
         self.ended = true;
     }
 
-    /// The client has taken its leave.
-    pub fn saw_quit(&mut self) {
-        self.has_quit = true;
-    }
-
     /// Whether it is known that the client will send no more.
     pub fn has_ended(&self) -> bool {
         self.ended
@@ -171,6 +169,7 @@ impl Conn {
 
     /// Takes waiting input.
     pub fn read(&mut self, buffer: &mut [u8]) -> Input {
+        self.peeked = 0;
         input(|| self.stream.read(buffer))
     }
 
@@ -312,45 +311,59 @@ impl Conn {
         if self.is_clogged() { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
     }
 
-    /// The session has ended. A socket that is closed with unread input makes the kernel
-    /// send a reset, which can overtake our last word: so what is there is thrown away, our
-    /// half is shut down, and the client gets a moment to do likewise. One that has taken its
-    /// leave needs no moment.
+    /// The session has ended. A socket that is closed with unread input, or that gets more
+    /// after that, makes the kernel send a reset, which can overtake our last word. So what is
+    /// there is thrown away; and if the client goes on talking meanwhile, or has not taken our
+    /// last word, our half is shut down, and it gets a moment to do likewise. One that waits for
+    /// our last word, as all should, needs no moment.
     pub fn say_farewell(&mut self, reactor: &Reactor, id: SessionId) -> io::Result<Farewell> {
-        match self.stage {
-            Stage::Passed => return Ok(Farewell::Done),
-            Stage::Open => self.stage = Stage::Lingering { discarded: 0 },
-            Stage::Lingering { .. } => {}
+        if self.is_passed() {
+            return Ok(Farewell::Done);
         }
         self.watch = Watch::Nothing;
-        self.go_on_lingering(reactor, id)
+        self.stage = Stage::Lingering { discarded: 0 };
+        let expected = self.peeked.into();
+        if self.is_over()? {
+            return Ok(Farewell::Done);
+        }
+        match self.stage {
+            Stage::Lingering { discarded } if discarded <= expected && !self.is_clogged() => {
+                Ok(Farewell::Done)
+            }
+            _ => self.half_close(reactor, id),
+        }
     }
 
     /// Something has happened to a socket that lingers.
     pub fn go_on_lingering(&mut self, reactor: &Reactor, id: SessionId) -> io::Result<Farewell> {
+        if self.is_over()? { Ok(Farewell::Done) } else { self.half_close(reactor, id) }
+    }
+
+    /// Sends what is left to send, throws away what there is, and tells whether that was the
+    /// end, or enough.
+    fn is_over(&mut self) -> io::Result<bool> {
         self.write_unsent()?;
         let mut buffer = [0; 4096];
         loop {
-            match self.read(&mut buffer) {
-                Input::Closed => return Ok(Farewell::Done),
-                Input::Nothing => break,
-                Input::Bytes(count) => {
-                    let is_all = count < buffer.len();
-                    let Stage::Lingering { discarded } = &mut self.stage else { break };
-                    *discarded = discarded.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
-                    if *discarded > DISCARD_LIMIT {
-                        return Ok(Farewell::Done);
-                    }
-                    if is_all {
-                        break;
-                    }
-                }
+            let count = match self.read(&mut buffer) {
+                Input::Closed => return Ok(true),
+                Input::Nothing => return Ok(false),
+                Input::Bytes(count) => count,
+            };
+            let Stage::Lingering { discarded } = &mut self.stage else { return Ok(false) };
+            *discarded = discarded.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+            if *discarded > DISCARD_LIMIT {
+                return Ok(true);
+            }
+            // The end, if it is there already, has been reported, or will be.
+            if count < buffer.len() && !self.ended {
+                return Ok(false);
             }
         }
+    }
+
+    fn half_close(&mut self, reactor: &Reactor, id: SessionId) -> io::Result<Farewell> {
         if !self.is_clogged() {
-            if self.has_quit {
-                return Ok(Farewell::Done);
-            }
             self.stream.shutdown_write()?;
         }
         self.update(reactor, id)?;

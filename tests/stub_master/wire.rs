@@ -87,14 +87,16 @@ fn no_client_can_stay_for_ever() {
     let mut half_line = newcomer();
     let unread = newcomer();
     silent.expect("220 mx.example.test ESMTP Postfix");
+    // Before its time is up.
+    half_line.expect("220 mx.example.test ESMTP Postfix");
+    half_line.send("EHL");
+    half_line.half_close();
+    site.log.wait(&format!("DISCONNECT {}", half_line.name()));
     silent.expect("421 4.4.2 mx.example.test Error: timeout exceeded");
     site.log.wait(&format!("COMMAND TIME LIMIT from {} after CONNECT", silent.name()));
     flood.expect("220 mx.example.test ESMTP Postfix");
     flood.try_send(&[b'x'; 1 << 20]);
     site.log.wait(&format!("DISCONNECT {}", flood.name()));
-    half_line.try_send(b"EHL");
-    half_line.half_close();
-    site.log.wait(&format!("DISCONNECT {}", half_line.name()));
     site.log.wait(&format!("DISCONNECT {}", unread.name()));
 
     // They are all here still; the service is alone.
