@@ -329,6 +329,14 @@ impl Transport {
         }
     }
 
+    /// Whether questions wait for answers on a socket.
+    pub fn expects_more(&self, channel: ChannelId) -> bool {
+        match self.channels.get(channel) {
+            Some(Channel::Udp(udp)) => udp.open_questions() > 0,
+            Some(Channel::Tcp(_)) | None => false,
+        }
+    }
+
     /// A message with a known id was not about our question.
     pub fn note_strange(&mut self, channel: ChannelId) {
         if let Some(Channel::Udp(udp)) = self.channels.get_mut(channel) {

@@ -38,6 +38,10 @@ impl Resolver {
                 Received::Ignored => {}
                 Received::Datagram { server, lookup, id } => {
                     self.datagram(channel, server, lookup, id, now);
+                    // What may be there nobody waits for. The next datagram tells of it.
+                    if !self.transport.expects_more(channel) {
+                        return;
+                    }
                 }
                 Received::Stream { server, lookup, id } => {
                     let decoded = self.decode(lookup, id, self.transport.stream_message(channel));
