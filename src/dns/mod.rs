@@ -1,8 +1,8 @@
 //! DNS look-ups: what blocklists say about addresses, without a process or thread for it.
 //!
-//! `query` makes and reads messages, `resolv_conf` says whom to ask, `cache` remembers
-//! answers. The [`resolver`] is what the loop drives: it keeps the look-ups (`lookup`), each
-//! on its `course` through the servers of which `ranking` knows the better ones, lets them
+//! `query` makes and reads messages about a `name`, `resolv_conf` says whom to ask, `cache`
+//! remembers answers. The [`resolver`] is what the loop drives: it keeps the look-ups (`lookup`),
+//! each on its `course` through the servers of which `ranking` knows the better ones, lets them
 //! wait in a `queue` that is fair, and sends through the sockets of `transport` (`udp`, `tcp`).
 
 pub mod cache;

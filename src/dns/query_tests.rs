@@ -110,6 +110,45 @@ fn questions_look_like_this() {
 }
 
 #[test]
+fn questions_are_those_that_hickory_would_ask() {
+    let domains = ["l", "bl.test", "Zen.spamhaus.example", "x.\u{e9} y.test.", "a-b_c.0.test"];
+    let addresses =
+        ["0.0.0.0", "9.10.99.100", "127.0.0.2", "255.255.255.255", "::", "2001:DB8::Af"];
+    for domain in domains {
+        for address in addresses {
+            let name = name(address.parse().unwrap(), domain).unwrap();
+            let text = match address.parse().unwrap() {
+                IpAddr::V4(four) => {
+                    let [a, b, c, d] = four.octets();
+                    format!("{d}.{c}.{b}.{a}")
+                }
+                IpAddr::V6(six) => {
+                    let digits = format!("{:032x}", six.to_bits());
+                    digits.chars().rev().map(String::from).collect::<Vec<_>>().join(".")
+                }
+            };
+            let text = format!("{text}.{}", domain.trim_end_matches('.'));
+            let theirs = Name::from_labels(text.split('.').map(str::as_bytes)).unwrap();
+            assert_eq!(name, QueryName::of(&theirs));
+            assert!(name.is_exactly(&theirs));
+            for edns in [false, true] {
+                let mut message = Message::new(ID, MessageType::Query, OpCode::Query);
+                message.metadata.recursion_desired = true;
+                message.add_query(Query::query(theirs.clone(), RecordType::A));
+                if edns {
+                    let mut edns = Edns::new();
+                    edns.set_max_payload(MAX_PAYLOAD);
+                    message.set_edns(edns);
+                }
+                let mut question = Vec::new();
+                name.encode(Form { id: ID, edns }, &mut question);
+                assert_eq!(question, message.to_vec().unwrap(), "{text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn letter_case_can_be_mixed() {
     let mixed = listed_name().in_mixed_case(0b10_1010);
     assert_eq!(mixed.to_string(), "99.2.0.192.bL.tEsT");
