@@ -29,8 +29,9 @@ pub fn check(data: &[u8]) {
     let stamp = Stamp::new();
     let header =
         Header { form, stamp: &stamp, syslog_name: "postfix", program: program.0, pid: 42, filter };
-    let mut record = b"what was there before".to_vec();
-    format_record(&mut record, &header, level, text);
+    let mut records = b"what was there before".to_vec();
+    format_record(&mut records, &header, level, text);
+    let record = records.strip_prefix(b"what was there before").expect("it is still there");
     let body = record.strip_prefix(start.as_bytes()).unwrap_or_else(|| panic!("{start}"));
     let body = body.strip_suffix(end.as_bytes()).expect("an end");
     assert!(body.len() <= TEXT_LIMIT, "{} bytes", body.len());
