@@ -1,0 +1,109 @@
+"""Processor time and memory of the program's processes: all that master(8) has started.
+
+Nothing but the program under test and its helpers runs below master(8) here; smtpd(8) and
+the log service are stand-ins, and not its children.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICK = 1_000_000 / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Process:
+    """Of /proc/PID/stat."""
+    pid: int
+    name: str
+    parent: int
+    ended_children: float       # processor time, µs in steps of 10,000
+
+
+def _read(path: str) -> str:
+    """A file of /proc; empty if the process has ended."""
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def _process(pid: int) -> Process | None:
+    head, _, rest = _read(f"/proc/{pid}/stat").rpartition(")")
+    if not rest:
+        return None
+    words = rest.split()
+    return Process(pid, head.partition("(")[2], int(words[1]),
+                   (int(words[13]) + int(words[14])) * _TICK)
+
+
+def below(ancestor: int) -> list[Process]:
+    """The descendants of a process."""
+    everybody = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and (process := _process(int(entry))):
+            everybody[process.pid] = process
+
+    def descends(process: Process | None) -> bool:
+        while process and process.parent != ancestor:
+            process = everybody.get(process.parent)
+        return process is not None
+
+    return [process for process in everybody.values() if descends(process)]
+
+
+def cpu(ancestor: int) -> float:
+    """The processor time of all descendants of a process, those that have ended included; µs.
+
+    The scheduler counts in nanoseconds and by thread; of what has ended there are only ticks,
+    which is good enough, as it is added up before it is rounded.
+    """
+    total = 0.0
+    for process in below(ancestor):
+        total += process.ended_children
+        for thread in _threads(process.pid):
+            words = _read(f"/proc/{process.pid}/task/{thread}/schedstat").split()
+            total += int(words[0]) / 1000 if words else 0
+    master = _process(ancestor)
+    return total + (master.ended_children if master else 0)
+
+
+def _threads(pid: int) -> list[str]:
+    try:
+        return os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
+
+
+def traced(pids: list[int]) -> bool:
+    """Whether a debugger has attached itself to all threads of these processes."""
+    for pid in pids:
+        for thread in _threads(pid):
+            if re.search(r"TracerPid:\t0$", _read(f"/proc/{pid}/task/{thread}/status"), re.M):
+                return False
+    return True
+
+
+def has_mapped(pid: int, path: Path) -> bool:
+    """Whether a process has loaded a library."""
+    return str(path) in _read(f"/proc/{pid}/maps")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """KiB."""
+    resident: int               # what is shared counts in each process
+    proportional: int           # what n processes share counts as one nth in each
+
+    @classmethod
+    def of(cls, processes: list[Process]) -> "Memory":
+        """The sum."""
+        # The numbers in /proc/PID/status are estimates.
+        texts = [_read(f"/proc/{process.pid}/smaps_rollup") for process in processes]
+
+        def total(name: str) -> int:
+            return sum(int(number) for text in texts
+                       for number in re.findall(rf"^{name}: +(\d+) kB", text, re.M))
+
+        return cls(total("Rss"), total("Pss"))

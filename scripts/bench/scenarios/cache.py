@@ -1,0 +1,2 @@
+"""Large verdict caches."""
+SCENARIOS = ()

@@ -1,0 +1,2 @@
+"""More than one worker."""
+SCENARIOS = ()
