@@ -91,9 +91,15 @@ class Target:
     of another program."""
     limit: float
     to: str = ""
+    least: bool = False
 
     def __str__(self) -> str:
-        return f"≤ {self.limit:g}" + (f" of {self.to}" if self.to else "")
+        sign = "≥" if self.least else "≤"
+        return f"{sign} {self.limit:g}" + (f" of {self.to}" if self.to else "")
+
+    def is_met(self, reached: float) -> bool:
+        """Whether this is good enough."""
+        return reached >= self.limit if self.least else reached <= self.limit
 
 
 @dataclass(frozen=True)

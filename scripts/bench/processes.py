@@ -59,14 +59,18 @@ def cpu(ancestor: int) -> float:
     The scheduler counts in nanoseconds and by thread; of what has ended there are only ticks,
     which is good enough, as it is added up before it is rounded.
     """
-    total = 0.0
-    for process in below(ancestor):
-        total += process.ended_children
-        for thread in _threads(process.pid):
-            words = _read(f"/proc/{process.pid}/task/{thread}/schedstat").split()
-            total += int(words[0]) / 1000 if words else 0
+    alive = sum(own_cpu(process.pid) + process.ended_children for process in below(ancestor))
     master = _process(ancestor)
-    return total + (master.ended_children if master else 0)
+    return alive + (master.ended_children if master else 0)
+
+
+def own_cpu(pid: int) -> float:
+    """The processor time of all threads of a process, µs."""
+    total = 0.0
+    for thread in _threads(pid):
+        words = _read(f"/proc/{pid}/task/{thread}/schedstat").split()
+        total += int(words[0]) / 1000 if words else 0
+    return total
 
 
 def _threads(pid: int) -> list[str]:

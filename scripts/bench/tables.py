@@ -96,7 +96,7 @@ def _verdict(results: Results, figure: Figure) -> list[str]:
     reached = _reached(results, figure.key, target)
     if reached is None:
         return [str(target), "?"]
-    return [str(target), "yes" if reached <= target.limit else "NO"]
+    return [str(target), "yes" if target.is_met(reached) else "NO"]
 
 
 def _reached(results: Results, key: str, target: Target) -> float | None:

@@ -54,12 +54,11 @@ class World:
         """Runs a load to its end."""
         return self.clients(kind, network, **options).result()
 
-    def wake(self, count: int = 20, spread: int | None = None,
-             network: Network = OTHERS, reply: str = "220") -> None:
+    def wake(self, kind: str = "new", network: Network = OTHERS, count: int = 20,
+             reply: str = "220", **options: object) -> None:
         """Lets master(8) start the program, which costs what is not to be measured."""
-        kind = "new" if network is OTHERS else "known"
-        self.load(kind, network, count=count, in_flight=20, spread=spread).check(reply)
-        self.settle()
+        self.load(kind, network, count=count, in_flight=20, **options).check(reply)
+        self.settle(kind)
         if self.slowsync and not all(processes.has_mapped(process.pid, self.slowsync)
                                      for process in self.processes()):
             raise Wrong("the library that slows syncs down was not loaded")
@@ -72,14 +71,14 @@ class World:
         before = self.cpu()
         load = self.load(kind, network, count=count, **options).check(reply)
         self.log.expect(dict(Counter(expected * count)))
-        self.settle()
+        self.settle(kind)
         return Measured(load, (self.cpu() - before) / count)
 
     @staticmethod
-    def settle() -> None:
-        """What goes on behind the clients' backs: verdicts are written and synced within a
-        second, helpers end."""
-        time.sleep(1.2)
+    def settle(kind: str = "new") -> None:
+        """Waits for what goes on behind the clients' backs: verdicts are written and synced
+        within a second, helpers end. Known clients cause nothing of the kind."""
+        time.sleep(0.2 if kind == "known" else 1.2)
 
     # ---- processes
 
@@ -95,9 +94,27 @@ class World:
         """Processor time of the program and its helpers so far, µs."""
         return processes.cpu(self._master)
 
+    def busiest(self, before: dict[int, float]) -> float:
+        """The share that the busiest process has had in all processor time since then."""
+        after = self.cpu_of_each()
+        spent = [time - before.get(pid, 0) for pid, time in after.items()]
+        return max(spent) / sum(spent)
+
+    def cpu_of_each(self) -> dict[int, float]:
+        """Processor time so far by process, µs."""
+        return {process.pid: processes.own_cpu(process.pid) for process in self.processes()}
+
     def memory(self) -> processes.Memory:
         """Of the program and its helpers."""
         return processes.Memory.of(self.processes())
+
+    def wait_for_helpers(self) -> None:
+        """Waits until no more processes come."""
+        count, since = 0, time.monotonic()
+        while time.monotonic() < since + 2:
+            if (now := len(self.processes())) != count:
+                count, since = now, time.monotonic()
+            time.sleep(0.1)
 
     def restart(self) -> None:
         """`postfix reload`, until the old process has gone: the next client starts another."""
@@ -123,7 +140,7 @@ class World:
                 raise Wrong("strace does not come to work")
             time.sleep(0.05)
         self.load(kind, network, count=count, **options).check("220")
-        self.settle()
+        self.settle(kind)
         tracer.send_signal(signal.SIGINT)
         tracer.wait(timeout=20)
         calls: Counter[str] = Counter()
@@ -139,8 +156,12 @@ class World:
     def wait_for_record(self, pattern: str, seconds: float) -> bool:
         """Waits until the log has a record like this."""
         deadline = time.monotonic() + seconds
-        while not re.search(pattern, self.log_file.read_text(errors="replace")):
+        while not re.search(pattern, self.log_text()):
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.05)
         return True
+
+    def log_text(self) -> str:
+        """All records, where they are kept."""
+        return self.log_file.read_text(errors="replace")

@@ -15,7 +15,7 @@ def _pregreet(world: World) -> Values:
 
 
 def _engine(world: World) -> Values:
-    world.wake(reply="450", kind="engine")
+    world.wake("engine", reply="450")
     measured = world.measure("engine", NEW, world.scale(4000), "450",
                              ("CONNECT", "NOQUEUE", "PASS NEW", "DISCONNECT"),
                              in_flight=world.scale(500), greet_wait=1)

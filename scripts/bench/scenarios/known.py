@@ -15,7 +15,7 @@ def _setting(scale: Scale) -> Setting:
 
 def _wake(world: World) -> None:
     """The program runs, and has seen all of them."""
-    world.wake(CLIENTS, CLIENTS, KNOWN)
+    world.wake("known", KNOWN, CLIENTS)
 
 
 def _known(world: World) -> Values:
