@@ -15,7 +15,7 @@ EXAMPLES = main.cf.example master.cf.example gatepost.cf.example
 # A parameter of Postfix, configured or not.
 postfix = $(shell PATH="$$PATH:/usr/sbin"; { postconf -h $(1) || postconf -dh $(1); } 2>/dev/null)
 
-.PHONY: all build run test lint unit conformance logtools selftest fuzz bench-dnsbl \
+.PHONY: all build run test lint unit conformance logtools selftest fuzz bench bench-dnsbl \
 	bench-parts install uninstall clean man-check help
 
 all: build
@@ -49,6 +49,9 @@ fuzz: ## the fuzz targets under libFuzzer (FUZZ_TARGET, FUZZ_RUNS, FUZZ_SECONDS)
 
 man-check: ## check the manual pages
 	@scripts/test.sh man
+
+bench: ## measure visits at postscreen(8), Gatepost and the floor (as root; BENCH_OPTIONS)
+	@scripts/bench.sh $(BENCH_OPTIONS)
 
 bench-dnsbl: ## measure DNS blocklist look-ups beside dnsblog(8) (as root)
 	@scripts/bench-dnsbl.sh $(BENCH_OPTIONS)

@@ -1,7 +1,8 @@
 //! A name server that does as little as it can: one thread, one socket, no memory.
 //!
 //! The first letter of the list decides, which is the fifth label of the name: `l` has an A
-//! record, `s` gets no answer, and all others do not exist.
+//! record, `s` gets no answer, and all others do not exist. But nobody lists 127.0.0.1, as that
+//! is how a list shows that it does not list everybody (RFC 5782).
 
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, UdpSocket};
@@ -12,6 +13,9 @@ use super::{Outcome, proc};
 
 /// A message of this length asks for the counters; a question is longer.
 const COUNTERS: &[u8] = b"?";
+
+/// How the question about 127.0.0.1 begins.
+const NEVER_LISTED: &[u8] = b"\x011\x010\x010\x03127";
 
 /// Bytes before the question (RFC 1035 4.1.1).
 const HEADER: usize = 12;
@@ -96,7 +100,7 @@ fn answer(question: &[u8], reply: &mut Vec<u8>) -> Option<()> {
     let with_edns = question.get(HEADER - 1)? & 1;
     let listed = match *question.get(list + 1)? {
         b's' => return None,
-        letter => letter == b'l',
+        letter => letter == b'l' && !name_and_type.starts_with(NEVER_LISTED),
     };
     reply.extend(question.get(..2)?);
     // A response, recursion desired and available; NOERROR or NXDOMAIN.

@@ -14,6 +14,7 @@ use nix::sys::socket::{
 pub struct Sources {
     first: u32,
     spread: u64,
+    stride: u64,
 }
 
 impl Sources {
@@ -26,12 +27,20 @@ impl Sources {
         let first = u64::from(u32::from(base)).checked_add(first)?;
         // The last one must be an address, too.
         u32::try_from(first + spread - 1).ok()?;
-        Some(Sources { first: u32::try_from(first).ok()?, spread })
+        Some(Sources { first: u32::try_from(first).ok()?, spread, stride: 1 })
+    }
+
+    /// The same, but the next client's address is so many further on, round and round. Where
+    /// that has no divisor in common with their number, they all have their turn.
+    #[must_use]
+    pub fn in_strides(self, stride: u64) -> Sources {
+        Sources { stride: stride % self.spread, ..self }
     }
 
     /// The address of a client, by its number.
     pub fn address(self, number: u64) -> Ipv4Addr {
-        let offset = u32::try_from(number % self.spread).unwrap_or(0);
+        let offset = number.wrapping_mul(self.stride) % self.spread;
+        let offset = u32::try_from(offset).unwrap_or(0);
         Ipv4Addr::from(self.first.saturating_add(offset))
     }
 }

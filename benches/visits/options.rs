@@ -50,7 +50,7 @@ pub struct Load {
 
 const USAGE: &str = "\
 usage: visits load known|new|pregreet|engine|early|hold --server ADDR:PORT --sources NET
-           [--first N] [--spread N] [--count N] (--in-flight N | --rate PER_SECOND)
+           [--first N] [--spread N] [--stride N] [--count N] (--in-flight N | --rate PER_SECOND)
            [--greet-wait SECONDS] [--hold SECONDS] [--seconds S]
        visits smtpd --socket PATH
        visits log --socket PATH [--keep FILE]";
@@ -96,7 +96,7 @@ fn socket_and_keep(mut words: impl Iterator<Item = String>) -> Outcome<(PathBuf,
 impl Load {
     fn parse(kind: Kind, mut words: impl Iterator<Item = String>) -> Outcome<Load> {
         let (mut server, mut network) = (None, None);
-        let (mut first, mut spread) = (0, None);
+        let (mut first, mut spread, mut stride) = (0, None, 1);
         let (mut count, mut pace) = (None, None);
         let (mut greet_wait, mut hold, mut seconds) = (Duration::ZERO, None, None);
         while let Some(word) = words.next() {
@@ -106,6 +106,7 @@ impl Load {
                 "--sources" => network = Some(value),
                 "--first" => first = value.parse()?,
                 "--spread" => spread = Some(positive::<u64>(&value)?),
+                "--stride" => stride = positive::<u64>(&value)?,
                 "--count" => count = Some(positive::<u64>(&value)?),
                 "--in-flight" => pace = Some(Pace::InFlight(positive(&value)?)),
                 "--rate" => pace = Some(Pace::PerSecond(positive(&value)?)),
@@ -128,7 +129,7 @@ impl Load {
         Ok(Load {
             kind,
             server: server.ok_or("--server is missing")?,
-            sources: sources(&network, first, spread.unwrap_or(count))?,
+            sources: sources(&network, first, spread.unwrap_or(count))?.in_strides(stride),
             count,
             pace,
             greet_wait,
