@@ -104,12 +104,13 @@ class Target:
 
 @dataclass(frozen=True)
 class Figure:
-    """A line of a table."""
+    """A line of a table, or below it."""
     key: str
     label: str
     digits: int = 1
     ratio: bool = True          # whether ratios between programs mean something
     target: Target | None = None
+    note: bool = False          # a text that goes below the table
 
 
 @dataclass(frozen=True)

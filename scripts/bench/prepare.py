@@ -14,8 +14,8 @@ from .plan import FLOOR, GATEPOST, KNOWN, POSTSCREEN, Setting
 # The first one is also the listen backlog.
 MAIN_CF = """\
 default_process_limit = 30000
-postscreen_pre_queue_limit = 100000
-postscreen_post_queue_limit = 100000
+postscreen_pre_queue_limit = 30000
+postscreen_post_queue_limit = 30000
 postscreen_client_connection_count_limit = 0
 """
 

@@ -51,22 +51,25 @@ def ratios(results: Results, key: str, other: str) -> Spread:
 
 @dataclass(frozen=True)
 class Table:
-    """Lines of cells; the first one is the heading."""
+    """Lines of cells, of which the first one is the heading, and what goes below."""
     title: str
     lines: list[list[str]]
+    notes: list[str]
 
     def text(self) -> str:
         """For a terminal."""
         widths = [max(len(line[i]) for line in self.lines) for i in range(len(self.lines[0]))]
         rows = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
                 for line in self.lines]
-        return "\n".join([self.title, *("  " + row for row in rows)])
+        return "\n".join([self.title, *("  " + row for row in [*rows, *self.notes])])
 
     def markdown(self) -> str:
         """For a document."""
         head, *rest = self.lines
         rows = [head, ["---"] * len(head), *rest]
-        return "\n".join([self.title, "", *("| " + " | ".join(row) + " |" for row in rows)])
+        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        notes = ["", *(f"- {note}" for note in self.notes)] if self.notes else []
+        return "\n".join([self.title, "", *lines, *notes])
 
 
 def table(results: Results, with_targets: bool) -> Table:
@@ -75,8 +78,12 @@ def table(results: Results, with_targets: bool) -> Table:
     others = [p for p in (POSTSCREEN, FLOOR) if p in programs and GATEPOST in programs]
     head = ["", *programs, *(f"Gatepost / {other}" for other in others)]
     lines = [head + (["target", "met"] if with_targets else [])]
+    notes = []
     for figure in results.scenario.figures:
         spreads = {p: Spread.of(results.values(p, figure.key)) for p in programs}
+        if figure.note:
+            notes += [f"{figure.label}, {p}: {spreads[p].show(0)}" for p in programs]
+            continue
         line = [figure.label, *(spreads[p].show(figure.digits) for p in programs)]
         for other in others:
             line.append(ratios(results, figure.key, other).show(2) if figure.ratio else NOTHING)
@@ -85,7 +92,7 @@ def table(results: Results, with_targets: bool) -> Table:
         lines.append(line)
     count = len(results.rounds)
     rounds = f"{count} round{'s' if count > 1 else ''}"
-    return Table(f"**{results.scenario.name}**: {results.scenario.title} ({rounds})", lines)
+    return Table(f"**{results.scenario.name}**: {results.scenario.title} ({rounds})", lines, notes)
 
 
 def _verdict(results: Results, figure: Figure) -> list[str]:

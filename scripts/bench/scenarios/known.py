@@ -88,8 +88,8 @@ SCENARIOS = (
         "syscalls", "system calls for a known client, all threads and processes (strace)",
         (Figure("calls-1", "system calls a visit, 1 in flight", target=Target(13)),
          Figure("calls-20", "system calls a visit, 20 in flight", target=Target(13)),
-         Figure("names-1", "which, 1 in flight", ratio=False),
-         Figure("names-20", "which, 20 in flight", ratio=False)),
+         Figure("names-1", "1 in flight", note=True),
+         Figure("names-20", "20 in flight", note=True)),
         (Case("syscalls", _system_calls, _setting, (POSTSCREEN, GATEPOST, FLOOR)),),
         most_rounds=2),
 )
