@@ -12,12 +12,11 @@
 need_packages "${BUILD_THINGS[@]}" postconf=postfix python3=python3 ip=iproute2 \
     unshare=util-linux mount=mount strace=strace
 build_release
-cd "$ROOT"
 
 # built NAME OPTION...: the file that cargo has made of a target, by cargo's own account.
 built() {
     local file
-    file=$(cargo "${@:2}" --locked --message-format=json |
+    file=$(cd "$ROOT" && cargo "${@:2}" --locked --message-format=json |
         sed -nE "s/.*\"name\":\"$1\".*\"filenames\":\[\"([^\"]*)\".*/\1/p" | tail -n 1)
     [ -n "$file" ] || die "$1 was not built"
     printf '%s\n' "$file"

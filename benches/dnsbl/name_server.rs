@@ -8,8 +8,13 @@ use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
+
 use super::workload::RECORD;
 use super::{Outcome, proc};
+
+/// Bytes of questions that wait, the kernel's expenses included.
+const RECEIVE_BUFFER: usize = 8 * 1024 * 1024;
 
 /// A message of this length asks for the counters; a question is longer.
 const COUNTERS: &[u8] = b"?";
@@ -42,6 +47,8 @@ pub struct Counters {
 /// Serves for ever. The address goes to standard output.
 pub fn run(address: SocketAddr) -> Outcome<()> {
     let socket = UdpSocket::bind(address)?;
+    // So that a burst of questions is not lost for want of room. Only root may have so much.
+    let _ = setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER);
     println!("{}", socket.local_addr()?);
     std::io::stdout().flush()?;
     let mut questions: u64 = 0;

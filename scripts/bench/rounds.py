@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness import namespace
 
-from .plan import Case, Scenario, Value, Values, Wrong
+from .plan import PROGRAMS, Case, Scenario, Value, Values, Wrong
 from .prepare import Workshop
 
 # No case takes as long as this.
@@ -28,9 +28,8 @@ class Results:
     failures: list[str]
 
     def programs(self) -> list[str]:
-        """Those that have figures, in their order."""
-        seen = dict.fromkeys(program for round_ in self.rounds for program in round_)
-        return list(seen)
+        """Those that have figures."""
+        return [program for program in PROGRAMS if any(program in round_ for round_ in self.rounds)]
 
     def values(self, program: str, key: str) -> list[Value]:
         """A figure, round by round; nothing where the round has failed."""

@@ -21,7 +21,7 @@ def _look_up(key: str, records: tuple[str, ...]) -> Callable[[World], Values]:
         # The floor keeps it to itself who is listed.
         expected = ("CONNECT", "PASS NEW", *(records if world.program != FLOOR else ()))
         measured = world.measure("new", NEW, count, "220", expected,
-                                 in_flight=world.scale(400), greet_wait=1)
+                                 in_flight=400, greet_wait=1)
         asked = world.name_server.questions() - asked
         if asked < 3 * count:
             raise Wrong(f"{asked} questions for {count} clients")

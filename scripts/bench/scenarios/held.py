@@ -58,5 +58,5 @@ SCENARIOS = (
          Case("answered", _memory("answered", dict.fromkeys(BOTH, LOTS)), _setting(NONE), BOTH),
          Case("silent", _memory("silent", {POSTSCREEN: SOME, GATEPOST: LOTS}),
               _setting(SILENT), BOTH)),
-        most_rounds=3),
+        most_rounds=2),
 )

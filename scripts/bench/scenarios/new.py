@@ -12,7 +12,7 @@ EARLY = Network("127.5.0.0/16")
 def _new(world: World) -> Values:
     world.wake()
     measured = world.measure("new", NEW, world.scale(4000), "220", PASS_NEW,
-                             in_flight=world.scale(500), greet_wait=1)
+                             in_flight=500, greet_wait=1)
     return {"cpu": measured.cpu}
 
 
@@ -32,7 +32,7 @@ def _burst(world: World) -> Values:
 
 def _precision(world: World) -> Values:
     world.wake()
-    seconds = world.scale(6, 3)
+    seconds = world.scale(5, 3)
     measured = world.measure("new", NEW, 200 * seconds, "220", PASS_NEW, rate=200, greet_wait=2)
     banner = {share: measured.load.time("banner", share) - 2000
               for share in ("min", "p50", "p99")}
