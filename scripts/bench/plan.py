@@ -73,6 +73,7 @@ class Setting:
     slow_syncs: int = 0         # milliseconds that are added to each
     zones: tuple[str, ...] = ()             # DNS blocklists
     resolv_conf: tuple[str, ...] = ()       # options
+    many: bool = False          # more than 5,000 clients at once
     keep_log: bool = False
 
 

@@ -80,6 +80,7 @@ class Runner:
             self._options.keep.mkdir(parents=True, exist_ok=True)
             name = "".join(c if c.isalnum() else "-" for c in what)
             log = str((self._options.keep / f"{name}.log").resolve())
+            Path(log).unlink(missing_ok=True)
         try:
             order = {"place": str(place), "scenario": scenario.name, "case": case.name,
                      "program": program, "scale": dataclasses.asdict(self._options.scale),

@@ -103,6 +103,8 @@ def _verdict(results: Results, figure: Figure) -> list[str]:
     reached = _reached(results, figure.key, target)
     if reached is None:
         return [str(target), "?"]
+    # As it is shown.
+    reached = round(reached, 2 if target.to else figure.digits)
     return [str(target), "yes" if target.is_met(reached) else "NO"]
 
 

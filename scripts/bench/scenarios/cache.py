@@ -20,7 +20,7 @@ STARTS = 5
 def _visits(key: str, entries: int) -> Callable[[World], Values]:
     def run(world: World) -> Values:
         world.wake("known", MANY, 2000, spread=entries, stride=STEP)
-        measured = world.measure("known", MANY, world.scale(10000), "220", PASS_OLD,
+        measured = world.measure("known", MANY, world.scale(20000), "220", PASS_OLD,
                                  spread=entries, stride=OTHER_STEP, in_flight=20)
         return {key: measured.cpu}
 

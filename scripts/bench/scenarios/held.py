@@ -32,7 +32,7 @@ def _memory(key: str, counts: dict[str, tuple[int, int]]) -> Callable[[World], V
 
 
 def _setting(zones: tuple[str, ...]) -> Callable[[Scale], Setting]:
-    return lambda scale: Setting(greet_wait=600, zones=zones, resolv_conf=PATIENT,
+    return lambda scale: Setting(greet_wait=600, many=True, zones=zones, resolv_conf=PATIENT,
                                  main_cf=("postscreen_dnsbl_timeout = 600s",))
 
 

@@ -31,7 +31,7 @@ def _throughput(workers: int) -> Callable[[World], Values]:
 
 def _setting(workers: int) -> Callable[[Scale], Setting]:
     return lambda scale: Setting(gatepost_cf=(f"workers = {workers}",),
-                                 cache=Cache(KNOWN, CLIENTS))
+                                 cache=Cache(KNOWN, CLIENTS), many=True)
 
 
 def _figures() -> tuple[Figure, ...]:
