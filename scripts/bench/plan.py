@@ -89,14 +89,16 @@ class Case:
 @dataclass(frozen=True)
 class Target:
     """What is aimed at, for Gatepost: a limit of the figure itself, or of its ratio to that
-    of another program."""
+    of another program. It is the median that counts, or the worst round."""
     limit: float
     to: str = ""
     least: bool = False
+    always: bool = False
 
     def __str__(self) -> str:
         sign = "≥" if self.least else "≤"
-        return f"{sign} {self.limit:g}" + (f" of {self.to}" if self.to else "")
+        return (f"{'always ' if self.always else ''}{sign} {self.limit:g}"
+                + (f" of {self.to}" if self.to else ""))
 
     def is_met(self, reached: float) -> bool:
         """Whether this is good enough."""

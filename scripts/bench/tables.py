@@ -22,12 +22,8 @@ class Spread:
         return cls(tuple(v for v in values if isinstance(v, (int, float))),
                    tuple(dict.fromkeys(v for v in values if isinstance(v, str))))
 
-    @property
-    def median(self) -> float | None:
-        return statistics.median(self.numbers) if self.numbers else None
-
-    def show(self, digits: int) -> str:
-        """median (lowest–highest), and the texts."""
+    def show(self, digits: int | None = None) -> str:
+        """median (lowest–highest), and the texts; without a number of digits, as ratios."""
         shown = []
         if self.numbers:
             low, high = min(self.numbers), max(self.numbers)
@@ -38,7 +34,9 @@ class Spread:
         return ", ".join([*shown, *self.texts]) or NOTHING
 
 
-def _number(number: float, digits: int) -> str:
+def _number(number: float, digits: int | None) -> str:
+    if digits is None:
+        digits = 2 if number >= 0.1 else 3 if number >= 0.01 else 4
     return f"{number:,.{digits}f}"
 
 
@@ -82,11 +80,12 @@ def table(results: Results, with_targets: bool) -> Table:
     for figure in results.scenario.figures:
         spreads = {p: Spread.of(results.values(p, figure.key)) for p in programs}
         if figure.note:
-            notes += [f"{figure.label}, {p}: {spreads[p].show(0)}" for p in programs]
+            notes += [f"{figure.label}, {p}: {text}"
+                      for p in programs for text in spreads[p].texts[-1:]]
             continue
         line = [figure.label, *(spreads[p].show(figure.digits) for p in programs)]
         for other in others:
-            line.append(ratios(results, figure.key, other).show(2) if figure.ratio else NOTHING)
+            line.append(ratios(results, figure.key, other).show() if figure.ratio else NOTHING)
         if with_targets:
             line += _verdict(results, figure)
         lines.append(line)
@@ -109,6 +108,10 @@ def _verdict(results: Results, figure: Figure) -> list[str]:
 
 
 def _reached(results: Results, key: str, target: Target) -> float | None:
-    if target.to:
-        return ratios(results, key, target.to).median
-    return Spread.of(results.values(GATEPOST, key)).median
+    spread = (ratios(results, key, target.to) if target.to
+              else Spread.of(results.values(GATEPOST, key)))
+    if not spread.numbers:
+        return None
+    if target.always:
+        return (min if target.least else max)(spread.numbers)
+    return statistics.median(spread.numbers)

@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from ..plan import (GATEPOST, MANY, NEW, POSTSCREEN, Cache, Case, Figure, Scale, Scenario,
+from ..plan import (GATEPOST, MANY, NEW, OTHERS, POSTSCREEN, Cache, Case, Figure, Scale, Scenario,
                     Setting, Target, Value, Values, Wrong, quotient)
 from ..world import World
 from .known import PASS_OLD
@@ -57,6 +57,8 @@ WAIT = 1
 
 
 def _new_clients(world: World, key: str) -> Callable[[], Values]:
+    # One more before, so that nobody waits for the program's start.
+    world.load("new", OTHERS, count=1, in_flight=1, greet_wait=WAIT).check("220")
     count = PER_SECOND * SECONDS
     clients = world.clients("new", NEW, count=count, rate=PER_SECOND, greet_wait=WAIT)
 
