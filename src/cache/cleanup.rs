@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::clock::Moment;
 use super::record::{self, Columns};
@@ -182,7 +182,7 @@ impl Cleanup {
     ///
     /// # Errors
     /// Nothing was changed; the same call can be made again.
-    pub fn turn(&mut self, connection: &mut Connection, now: Moment) -> Result<Turn, Fault> {
+    pub fn turn(&mut self, connection: &Connection, now: Moment) -> Result<Turn, Fault> {
         let mut turn =
             Turn { next: now.mono + Duration::from_secs(3_600), message: None, deleted: 0 };
         match self.previous {
@@ -282,7 +282,7 @@ impl Cleanup {
 
     fn step(
         &mut self,
-        connection: &mut Connection,
+        connection: &Connection,
         now: Moment,
     ) -> Result<(usize, Option<Message>), Fault> {
         let Some(run) = &mut self.run else { return Ok((0, None)) };
@@ -434,11 +434,11 @@ fn scan(connection: &Connection, after: &[u8], limit: usize) -> Result<Vec<Store
 }
 
 /// Deletes those of `rows` that are still as they were read; others have a new verdict.
-fn delete(connection: &mut Connection, rows: &[&StoredRow]) -> Result<usize, Fault> {
+fn delete(connection: &Connection, rows: &[&StoredRow]) -> Result<usize, Fault> {
     if rows.is_empty() {
         return Ok(0);
     }
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     let mut deleted = 0;
     {
         let mut statement = transaction.prepare(

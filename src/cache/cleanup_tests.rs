@@ -22,7 +22,7 @@ impl Bench {
         let dir = TestDir::new();
         let opened = open(&dir.file("c"), &OpenOptions::default()).unwrap();
         let now = Moment { mono: Instant::now(), wall: NOW };
-        Bench { _dir: dir, writer: Writer::new(opened.writer, u64::MAX), now }
+        Bench { _dir: dir, writer: Writer::new(opened.writer, u64::MAX).unwrap(), now }
     }
 
     fn pass(&mut self, span: Duration) {

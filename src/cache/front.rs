@@ -15,16 +15,16 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::cleanup::{Cleanup, Policy};
+use super::cleanup::Policy;
 use super::clock::{Clock, Moment, SystemClock};
 use super::mailbox::{CacheEvent, Mailbox, Store};
+use super::reader::Reader;
 use super::recent::{Recent, Remembered};
-use super::sqlite::{Fault, Opened, Reader};
-use super::storage::{File, Storage};
+use super::sqlite::{Fault, Opened};
+use super::storage::{Opening, Storage};
 use super::throttle::Throttle;
 use super::unwritten::Unwritten;
 use super::watchdog::Watchdog;
-use super::writer::Writer;
 use crate::screen::event::Cached;
 use crate::screen::test_set::{CacheRecord, TestSet};
 
@@ -114,7 +114,7 @@ impl Cache {
             interval: options.cleanup_interval,
             max_entries: options.max_entries,
         };
-        let file = File::new(Writer::new(writer, LOG_LIMIT), Cleanup::new(policy));
+        let file = Opening { writer, log_limit: LOG_LIMIT, policy };
         let mode = Mode::File { reader, unwritten: Unwritten::default() };
         Cache::with_thread(mode, Some(file), options, watchdog, wake, Arc::new(SystemClock))
     }
@@ -141,7 +141,7 @@ impl Cache {
 
     fn with_thread(
         mode: Mode,
-        file: Option<File>,
+        file: Option<Opening>,
         options: CacheOptions,
         watchdog: Option<Watchdog>,
         wake: Box<dyn Fn() + Send + Sync>,
@@ -177,14 +177,32 @@ impl Cache {
         })
     }
 
+    /// The loop begins a turn: look-ups until [`Cache::end_turn`] may share one view of the
+    /// file. Without turns each has its own.
+    pub fn begin_turn(&mut self) {
+        if let Mode::File { reader, .. } = &mut self.mode {
+            reader.begin_turn();
+        }
+    }
+
+    /// The loop's turn is over, and it may sleep now.
+    pub fn end_turn(&mut self) {
+        if let Mode::File { reader, .. } = &mut self.mode {
+            reader.end_turn();
+        }
+    }
+
     /// What is known about `address`.
     pub fn lookup(&mut self, address: IpAddr) -> Cached {
         let now = self.clock.now();
         let remembered = match &mut self.mode {
             Mode::Off => return Cached::NotFound,
             Mode::Memory => return found(self.recent.get(address)),
-            Mode::File { unwritten, .. } => {
-                unwritten.settle(self.mailbox.written());
+            Mode::File { reader, unwritten } => {
+                // Until the reader sees what was written.
+                if !reader.holds_snapshot() {
+                    unwritten.settle(self.mailbox.written());
+                }
                 if let Some(record) = unwritten.get(address) {
                     return Cached::Found(record);
                 }
@@ -196,7 +214,7 @@ impl Cache {
         {
             return Cached::Found(remembered.record);
         }
-        let Mode::File { reader, .. } = &self.mode else { return Cached::NotFound };
+        let Mode::File { reader, .. } = &mut self.mode else { return Cached::NotFound };
         match reader.lookup(address) {
             Ok(Some(record)) => {
                 self.recent.insert(address, record, now.mono);
@@ -225,7 +243,7 @@ impl Cache {
         }
         let now = Instant::now();
         self.recent.insert(address, record, now);
-        let Mode::File { unwritten, .. } = &mut self.mode else { return };
+        let Mode::File { reader, unwritten } = &mut self.mode else { return };
         let seq = self.next_seq;
         self.next_seq += 1;
         unwritten.insert(seq, address, record);
@@ -238,7 +256,9 @@ impl Cache {
                 );
             }
         }
-        unwritten.settle(self.mailbox.written());
+        if !reader.holds_snapshot() {
+            unwritten.settle(self.mailbox.written());
+        }
     }
 
     /// Keeps `text` under `name` beside the verdicts, in the place of an earlier text; a later

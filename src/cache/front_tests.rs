@@ -53,7 +53,7 @@ fn until(seconds: u64) -> CacheRecord {
     record::parse(&seconds.to_string())
 }
 
-fn wait_for(what: impl Fn() -> bool) {
+fn wait_for(mut what: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !what() {
         assert!(Instant::now() < deadline, "it does not happen");
@@ -80,7 +80,7 @@ fn another_process_sees_a_verdict_without_a_close() {
     let dir = TestDir::new();
     let mut cache = start(&dir.file("c"));
     cache.store(address(1), until(5));
-    let other = open(&dir.file("c"), &OpenOptions::default()).unwrap();
+    let mut other = open(&dir.file("c"), &OpenOptions::default()).unwrap();
     wait_for(|| other.reader.lookup(address(1)).unwrap().is_some());
     wait_for(|| cache.mailbox.waiting().count == 0);
     assert_eq!(cache.lookup(address(1)), Cached::Found(until(5)));
@@ -117,6 +117,23 @@ fn newer_verdicts_of_others_count_and_valid_ones_come_from_memory() {
     writer.execute_batch("DELETE FROM verdict").unwrap();
     clock.pass(MEMORY_SPAN);
     assert_eq!(cache.lookup(address(1)), Cached::NotFound, "too old, so the file is asked");
+}
+
+#[test]
+fn in_a_turn_a_verdict_is_found_even_if_it_was_committed_after_the_snapshot() {
+    let dir = TestDir::new();
+    let mut cache = start(&dir.file("c"));
+    for round in 0..5 {
+        cache.begin_turn();
+        assert_eq!(cache.lookup(address(100)), Cached::NotFound);
+        assert_eq!(cache.lookup(address(101)), Cached::NotFound);
+        // Something expired, so that the memory does not answer.
+        cache.store(address(round), until(5));
+        wait_for(|| cache.mailbox.waiting().is_empty());
+        assert_eq!(cache.lookup(address(round)), Cached::Found(until(5)));
+        cache.end_turn();
+        assert_eq!(cache.lookup(address(round)), Cached::Found(until(5)));
+    }
 }
 
 fn notes(path: &Path) -> Vec<(String, String)> {
@@ -176,7 +193,7 @@ fn a_clean_up_leaves_notes_alone() {
     let opened = open(&path, &OpenOptions::default()).unwrap();
     let options = CacheOptions { cleanup_interval: Some(Duration::from_secs(60)), ..options() };
     let cleaning = Cache::start(opened, options, None, Box::new(|| ())).unwrap();
-    let other = open(&path, &OpenOptions::default()).unwrap();
+    let mut other = open(&path, &OpenOptions::default()).unwrap();
     wait_for(|| other.reader.lookup(address(1)).unwrap().is_none());
     cleaning.flush_and_close();
     let expected = [pair("cleanup_claimed", "mine"), pair("last_cleanup_completed", "mine")];

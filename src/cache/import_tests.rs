@@ -40,7 +40,7 @@ fn old_cache(dir: &TestDir, map_type: &str, lines: &str) -> Option<OldCache> {
     })
 }
 
-fn found(opened: &Opened, address: &str) -> Option<CacheRecord> {
+fn found(opened: &mut Opened, address: &str) -> Option<CacheRecord> {
     opened.reader.lookup(address.parse().unwrap()).unwrap()
 }
 
@@ -80,7 +80,7 @@ fn verdicts_come_over_and_own_ones_stay() {
     for map_type in ["btree", "hash"] {
         let dir = TestDir::new();
         let Some(old) = old_cache(&dir, map_type, &lines) else { continue };
-        let (path, opened) = setup(&dir);
+        let (path, mut opened) = setup(&dir);
         opened
             .writer
             .execute_batch("INSERT INTO verdict VALUES (x'c0000201', 4000000001, 1, 1, 1, 1)")
@@ -88,9 +88,9 @@ fn verdicts_come_over_and_own_ones_stay() {
         let report = import_old_cache(&old, &path, Path::new(COMMANDS), &dir.file("")).unwrap();
         assert_eq!(report, ImportReport { imported: 1_101, known: 1, skipped: 1 });
         let record = record::parse("4000000000;1;0;1;1");
-        assert_eq!(found(&opened, "10.0.4.99"), Some(record));
-        assert_eq!(found(&opened, "2001:db8::1"), Some(record::parse("4000000000")));
-        assert_eq!(found(&opened, "192.0.2.1"), Some(record::parse("4000000001;1;1;1;1")));
+        assert_eq!(found(&mut opened, "10.0.4.99"), Some(record));
+        assert_eq!(found(&mut opened, "2001:db8::1"), Some(record::parse("4000000000")));
+        assert_eq!(found(&mut opened, "192.0.2.1"), Some(record::parse("4000000001;1;1;1;1")));
         drop(opened);
         assert!(!open(&path, &OpenOptions::default()).unwrap().import_pending);
         assert_eq!(leftovers(&dir), [""; 0]);
@@ -114,10 +114,10 @@ fn a_lock_on_the_old_cache_does_not_block_the_import() {
     let holder = postmap("-i", Stdio::piped());
     std::thread::sleep(Duration::from_millis(300));
     let mut blocked = postmap("-s", Stdio::null());
-    let (path, opened) = setup(&dir);
+    let (path, mut opened) = setup(&dir);
     let report = import_old_cache(&old, &path, Path::new(COMMANDS), &dir.file("")).unwrap();
     assert_eq!(report.imported, 1);
-    assert!(found(&opened, "192.0.2.1").is_some());
+    assert!(found(&mut opened, "192.0.2.1").is_some());
     assert!(blocked.try_wait().unwrap().is_none(), "the lock was held all the time");
     for mut child in [holder, blocked] {
         child.kill().unwrap();

@@ -19,6 +19,7 @@ pub mod import;
 pub mod location;
 mod mailbox;
 mod notes;
+mod reader;
 mod recent;
 pub mod record;
 mod set_aside;

@@ -1,4 +1,4 @@
-//! The SQLite file: opening it, its schema, and the loop's read connection.
+//! The SQLite file: opening it, and its schema.
 //!
 //! WAL mode, because nothing has to be opened or removed by name later: after chroot(2) the
 //! paths are gone. For the same reason both connections are opened together, the writing
@@ -10,7 +10,6 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::IpAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,9 +21,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transac
 use super::clock::wall_time;
 use super::filesystem::network_file_system;
 use super::notes;
-use super::record::{self, Columns, Key};
+use super::reader::Reader;
+use super::record::Columns;
 use super::set_aside::set_aside;
-use crate::screen::test_set::CacheRecord;
 
 /// "GPv1" in the file's header: this is a verdict cache.
 const APPLICATION_ID: i64 = 0x4750_7631;
@@ -229,11 +228,11 @@ fn open_connections(
     transaction.commit()?;
     writer.busy_timeout(WRITE_LOCK_WAIT)?;
 
-    let reader = Reader { connection: connect(path, options.lock_wait)? };
-    reader.connection.pragma_update(None, "query_only", true)?;
-    // The first read opens the log; it also shows whether the table is there.
-    reader.lookup_key(&Key::V4([0; 4]))?;
-    reader.connection.busy_timeout(READ_LOCK_WAIT)?;
+    let connection = connect(path, options.lock_wait)?;
+    connection.pragma_update(None, "query_only", true)?;
+    // Also shows whether the table is there.
+    let reader = Reader::new(connection)?;
+    reader.set_lock_wait(READ_LOCK_WAIT)?;
     Ok(Ok(Opened { reader, writer, created, import_pending, set_aside: None, notes }))
 }
 
@@ -262,31 +261,6 @@ fn foreign(connection: &mut Connection) -> rusqlite::Result<Option<String>> {
         snapshot.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let ours = id == APPLICATION_ID || (id == 0 && objects == 0);
     Ok((!ours).then(|| format!("application_id {id}, {objects} tables and indexes")))
-}
-
-/// The loop's connection: short reads, each a transaction of its own, so that it never
-/// holds a snapshot that would stop checkpoints.
-#[derive(Debug)]
-pub(super) struct Reader {
-    connection: Connection,
-}
-
-impl Reader {
-    /// The verdict about `address` in the file, commits of other processes included.
-    pub fn lookup(&self, address: IpAddr) -> Result<Option<CacheRecord>, Fault> {
-        let columns = self.lookup_key(&Key::of(address)).map_err(Fault::from)?;
-        Ok(columns.map(record::from_columns))
-    }
-
-    fn lookup_key(&self, key: &Key) -> rusqlite::Result<Option<Columns>> {
-        self.connection
-            .prepare(
-                "SELECT pregreet, dnsbl, pipelining, non_smtp, bare_newline
-                 FROM verdict WHERE address = ?1",
-            )?
-            .query_row([key.bytes()], |row| columns_of(row, 0))
-            .optional()
-    }
 }
 
 /// The five integers of a row, from column `first` on. Whatever is no integer (another
@@ -390,117 +364,5 @@ fn from_io(error: io::Error) -> OpenError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cache::test_dir::TestDir;
-
-    fn mode(path: &Path) -> u32 {
-        fs::metadata(path).unwrap().permissions().mode() & 0o777
-    }
-
-    fn insert(opened: &Opened, address: [u8; 4], value: i64) {
-        opened
-            .writer
-            .execute(
-                "INSERT INTO verdict (address, pregreet, dnsbl, pipelining, non_smtp, bare_newline)
-                 VALUES (?1, ?2, 1, 1, 1, 1)",
-                (address, value),
-            )
-            .unwrap();
-    }
-
-    #[test]
-    fn a_new_file_is_private_and_a_second_opening_finds_the_verdicts() {
-        let dir = TestDir::new();
-        let path = dir.file("cache.sqlite");
-        let opened = open(&path, &OpenOptions::default()).unwrap();
-        assert!(opened.created && opened.import_pending);
-        for suffix in ["", "-wal", "-shm"] {
-            assert_eq!(mode(&super::super::set_aside::with_suffix(&path, suffix)), 0o600);
-        }
-        insert(&opened, [192, 0, 2, 1], 77);
-        let record = opened.reader.lookup("192.0.2.1".parse().unwrap()).unwrap().unwrap();
-        assert_eq!(record, record::parse("77;1;1;1;1"));
-        drop(opened);
-        let again = open(&path, &OpenOptions::default()).unwrap();
-        assert!(!again.created);
-        assert!(again.reader.lookup("192.0.2.1".parse().unwrap()).unwrap().is_some());
-        assert!(again.reader.lookup("192.0.2.2".parse().unwrap()).unwrap().is_none());
-    }
-
-    #[test]
-    fn a_file_of_a_later_version_is_used_as_it_is() {
-        let dir = TestDir::new();
-        let path = dir.file("cache.sqlite");
-        let opened = open(&path, &OpenOptions::default()).unwrap();
-        opened
-            .writer
-            .execute_batch(
-                "ALTER TABLE verdict ADD COLUMN greeted INTEGER NOT NULL DEFAULT 0;
-                 CREATE TABLE later (name TEXT); PRAGMA user_version = 9;",
-            )
-            .unwrap();
-        insert(&opened, [192, 0, 2, 1], 77);
-        drop(opened);
-        let again = open_or_set_aside(&path, &OpenOptions::default()).unwrap();
-        assert!(again.set_aside.is_none());
-        assert!(again.reader.lookup("192.0.2.1".parse().unwrap()).unwrap().is_some());
-        let version: i64 =
-            again.writer.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-        assert_eq!(version, 9);
-    }
-
-    #[test]
-    fn foreign_and_damaged_files_are_set_aside() {
-        let dir = TestDir::new();
-        let path = dir.file("cache.sqlite");
-        fs::write(&path, "this is not a database, but long enough ".repeat(100)).unwrap();
-        assert!(matches!(open(&path, &OpenOptions::default()), Err(OpenError::Foreign(_))));
-        let opened = open_or_set_aside(&path, &OpenOptions::default()).unwrap();
-        assert!(opened.created);
-        assert!(opened.set_aside.as_ref().is_some_and(|target| target.exists()));
-        drop(opened);
-
-        let other = dir.file("other.sqlite");
-        Connection::open(&other).unwrap().execute_batch("CREATE TABLE mine (x)").unwrap();
-        assert!(matches!(open(&other, &OpenOptions::default()), Err(OpenError::Foreign(_))));
-
-        let broken = dir.file("broken.sqlite");
-        let opened = open(&broken, &OpenOptions::default()).unwrap();
-        opened.writer.execute_batch("DROP TABLE verdict").unwrap();
-        drop(opened);
-        assert!(matches!(open(&broken, &OpenOptions::default()), Err(OpenError::Damaged(_))));
-    }
-
-    #[test]
-    fn a_missing_directory_is_no_damage() {
-        let dir = TestDir::new();
-        let error = open_or_set_aside(&dir.file("no/cache.sqlite"), &OpenOptions::default());
-        assert!(matches!(error, Err(OpenError::Other(_))), "{error:?}");
-    }
-
-    #[test]
-    fn a_row_that_another_program_wrote_does_not_stop_us() {
-        let dir = TestDir::new();
-        let opened = open(&dir.file("cache.sqlite"), &OpenOptions::default()).unwrap();
-        opened
-            .writer
-            .execute("INSERT INTO verdict VALUES (x'c0000201', 'abc', x'00', 1.5, 77, 0)", [])
-            .unwrap();
-        let record = opened.reader.lookup("192.0.2.1".parse().unwrap()).unwrap();
-        assert_eq!(record, Some(record::parse(";;;77;0")));
-    }
-
-    #[test]
-    fn the_read_connection_cannot_write_and_leaves_no_snapshot() {
-        let dir = TestDir::new();
-        let opened = open(&dir.file("cache.sqlite"), &OpenOptions::default()).unwrap();
-        assert!(opened.reader.connection.execute("DELETE FROM verdict", []).is_err());
-        opened.reader.lookup("192.0.2.1".parse().unwrap()).unwrap();
-        let busy: i64 = opened
-            .writer
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
-            .unwrap();
-        assert_eq!(busy, 0);
-    }
-}
+#[path = "sqlite_tests.rs"]
+mod tests;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::SigSet;
+use rusqlite::Connection;
 
-use super::cleanup::Cleanup;
+use super::cleanup::{Cleanup, Policy};
 use super::clock::{Clock, Moment};
 use super::mailbox::Mailbox;
 use super::sqlite::Fault;
@@ -35,7 +36,18 @@ pub(super) struct Storage {
     pub clock: Arc<dyn Clock>,
     pub watchdog: Option<Watchdog>,
     /// `None` if there is nothing to write to: only the watchdog is at work then.
-    pub file: Option<File>,
+    pub file: Option<Opening>,
+}
+
+/// A file that is to be this thread's.
+#[derive(Debug)]
+pub(super) struct Opening {
+    /// The only connection that writes.
+    pub writer: Connection,
+    /// The log may grow to this size when a reader keeps it from being emptied.
+    pub log_limit: u64,
+    /// What is cleaned up.
+    pub policy: Policy,
 }
 
 impl Storage {
@@ -43,6 +55,13 @@ impl Storage {
     pub fn run(mut self) {
         // Signals are for the loop.
         let _ = SigSet::all().thread_block();
+        let mut file = match self.file.take().map(File::new).transpose() {
+            Ok(file) => file,
+            Err(fault) => {
+                self.mailbox.report_damage(fault.to_string());
+                None
+            }
+        };
         loop {
             let now = self.clock.now();
             let mut next = now.mono + LONGEST_SLEEP;
@@ -52,19 +71,19 @@ impl Storage {
                 next = next.min(check);
             }
             if let Some(deadline) = self.mailbox.closing() {
-                if let Some(file) = self.file.take() {
+                if let Some(file) = file.take() {
                     file.finish(&self.name, &self.mailbox, self.clock.as_ref(), deadline);
                 }
                 return;
             }
             if self.mailbox.is_damaged() {
-                self.file = None;
+                file = None;
             }
-            if let Some(file) = &mut self.file {
-                match file.turn(&self.name, &self.mailbox, now) {
+            if let Some(open) = &mut file {
+                match open.turn(&self.name, &self.mailbox, now) {
                     Ok(turn) => next = next.min(turn),
                     Err(damage) => {
-                        self.file = None;
+                        file = None;
                         self.mailbox.report_damage(damage);
                     }
                 }
@@ -87,16 +106,17 @@ pub(super) struct File {
 }
 
 impl File {
-    pub fn new(writer: Writer, cleanup: Cleanup) -> File {
-        File {
-            writer,
-            cleanup,
+    fn new(opening: Opening) -> Result<File, Fault> {
+        let Opening { writer, log_limit, policy } = opening;
+        Ok(File {
+            writer: Writer::new(writer, log_limit)?,
+            cleanup: Cleanup::new(policy),
             rest_until: None,
             pause: FIRST_PAUSE,
             busy_since: None,
             in_trouble: false,
             warnings: Throttle::default(),
-        }
+        })
     }
 
     /// Does what is due; returns when to call again, or what is damaged.
@@ -227,11 +247,11 @@ fn emit(message: &Message) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::cleanup::Policy;
     use crate::cache::clock::SystemClock;
     use crate::cache::mailbox::Store;
+    use crate::cache::reader::Reader;
     use crate::cache::record;
-    use crate::cache::sqlite::{OpenOptions, Reader, connect, open};
+    use crate::cache::sqlite::{OpenOptions, connect, open};
     use crate::cache::test_dir::TestDir;
     use crate::screen::test_set::TestSet;
     use std::net::IpAddr;
@@ -249,8 +269,8 @@ mod tests {
     fn setup(dir: &TestDir) -> (File, Reader, Mailbox) {
         let opened = open(&dir.file("c"), &OpenOptions::default()).unwrap();
         opened.writer.busy_timeout(Duration::from_millis(1)).unwrap();
-        let file = File::new(Writer::new(opened.writer, u64::MAX), Cleanup::new(policy()));
-        (file, opened.reader, Mailbox::new(100, Box::new(|| ())))
+        let opening = Opening { writer: opened.writer, log_limit: u64::MAX, policy: policy() };
+        (File::new(opening).unwrap(), opened.reader, Mailbox::new(100, Box::new(|| ())))
     }
 
     fn push(mailbox: &Mailbox, seq: u64, at: Instant) -> IpAddr {
@@ -262,7 +282,7 @@ mod tests {
     #[test]
     fn verdicts_wait_for_their_batch_then_for_the_sync() {
         let dir = TestDir::new();
-        let (mut file, reader, mailbox) = setup(&dir);
+        let (mut file, mut reader, mailbox) = setup(&dir);
         let mut now = SystemClock.now();
         let address = push(&mailbox, 1, now.mono);
         assert_eq!(file.turn("c", &mailbox, now), Ok(now.mono + BATCH_WINDOW));
@@ -279,7 +299,7 @@ mod tests {
     #[test]
     fn another_writer_delays_verdicts_and_loses_none() {
         let dir = TestDir::new();
-        let (mut file, reader, mailbox) = setup(&dir);
+        let (mut file, mut reader, mailbox) = setup(&dir);
         let foreign = connect(&dir.file("c"), Duration::ZERO).unwrap();
         foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
         let mut now = SystemClock.now();
@@ -324,7 +344,7 @@ mod tests {
     #[test]
     fn a_note_goes_with_the_next_batch_of_verdicts() {
         let dir = TestDir::new();
-        let (mut file, reader, mailbox) = setup(&dir);
+        let (mut file, mut reader, mailbox) = setup(&dir);
         let now = SystemClock.now();
         let address = push(&mailbox, 1, now.mono - BATCH_WINDOW);
         mailbox.note("a", "1", now.mono);
@@ -404,7 +424,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_tried_again_with_growing_pauses() {
         let dir = TestDir::new();
-        let (mut file, reader, mailbox) = setup(&dir);
+        let (mut file, mut reader, mailbox) = setup(&dir);
         let connection = file.writer.connection();
         let pages: i64 =
             connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();

@@ -9,7 +9,8 @@
 
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Statement};
+use self_cell::self_cell;
 
 use super::mailbox::Store;
 use super::notes::{self, Note};
@@ -31,6 +32,23 @@ const UPSERT: &str = "
         pregreet = excluded.pregreet, dnsbl = excluded.dnsbl, pipelining = excluded.pipelining,
         non_smtp = excluded.non_smtp, bare_newline = excluded.bare_newline";
 
+/// Compiled once: at some dozen commits a second that would be a fifth of the thread's work.
+struct Statements<'connection> {
+    begin: Statement<'connection>,
+    upsert: Statement<'connection>,
+    commit: Statement<'connection>,
+    rollback: Statement<'connection>,
+}
+
+self_cell!(
+    struct Prepared {
+        owner: Connection,
+
+        #[not_covariant]
+        dependent: Statements,
+    }
+);
+
 /// The log (the `-wal` file) as the last checkpoint saw it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Log {
@@ -40,10 +58,9 @@ pub(super) enum Log {
     TooLong,
 }
 
-/// The only connection that writes.
-#[derive(Debug)]
+/// The only connection that writes. It stays in the thread that makes it.
 pub(super) struct Writer {
-    connection: Connection,
+    prepared: Prepared,
     log_limit: u64,
     page_size: u64,
     unsynced_since: Option<Instant>,
@@ -54,17 +71,28 @@ pub(super) struct Writer {
 impl Writer {
     /// A writer that stops when the log is longer than `log_limit` bytes and a checkpoint
     /// cannot empty it.
-    pub fn new(connection: Connection, log_limit: u64) -> Writer {
+    ///
+    /// # Errors
+    /// The tables are not what they were when the file was opened.
+    pub fn new(connection: Connection, log_limit: u64) -> Result<Writer, Fault> {
         let page_size =
             connection.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0));
-        Writer {
-            connection,
+        let prepared = Prepared::try_new(connection, |connection| {
+            Ok::<_, rusqlite::Error>(Statements {
+                begin: connection.prepare("BEGIN IMMEDIATE")?,
+                upsert: connection.prepare(UPSERT)?,
+                commit: connection.prepare("COMMIT")?,
+                rollback: connection.prepare("ROLLBACK")?,
+            })
+        })?;
+        Ok(Writer {
+            prepared,
             log_limit,
             page_size: page_size.ok().and_then(|size| u64::try_from(size).ok()).unwrap_or(4_096),
             unsynced_since: None,
             rows_since_checkpoint: 0,
             log: Log::Fine,
-        }
+        })
     }
 
     /// Commits `stores` and `notes` in one transaction; for an address that is there twice the
@@ -73,26 +101,16 @@ impl Writer {
     /// # Errors
     /// Nothing is written then.
     pub fn commit(&mut self, stores: &[Store], notes: &[Note], now: Instant) -> Result<(), Fault> {
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        {
-            let mut upsert = transaction.prepare(UPSERT)?;
-            for store in stores {
-                let key = Key::of(store.address);
-                let [pregreet, dnsbl, pipelining, non_smtp, bare_newline] =
-                    record::to_columns(&store.record);
-                upsert.execute((
-                    key.bytes(),
-                    pregreet,
-                    dnsbl,
-                    pipelining,
-                    non_smtp,
-                    bare_newline,
-                ))?;
+        self.prepared.with_dependent_mut(|connection, statements| {
+            statements.begin.execute([])?;
+            let written = write(connection, &mut statements.upsert, stores, notes)
+                .and_then(|()| statements.commit.execute([]));
+            // Some errors end the transaction by themselves.
+            if written.is_err() && !connection.is_autocommit() {
+                let _ = statements.rollback.execute([]);
             }
-        }
-        notes::write(&transaction, notes)?;
-        transaction.commit()?;
+            written
+        })?;
         self.unsynced_since.get_or_insert(now);
         self.note_rows(stores.len() + notes.len() * ROWS_PER_NOTE);
         Ok(())
@@ -109,10 +127,11 @@ impl Writer {
     /// They may or may not be on the disk then; the sync stays due.
     pub fn sync(&mut self, wall: UnixTime) -> Result<(), Fault> {
         // An empty transaction would not touch the log, hence not sync it.
-        self.connection.execute_batch("PRAGMA synchronous = full")?;
+        let connection = self.prepared.borrow_owner();
+        connection.execute_batch("PRAGMA synchronous = full")?;
         let stamp = i64::try_from(wall.0).unwrap_or(i64::MAX);
-        let synced = set_meta(&self.connection, meta::LAST_SYNC, stamp);
-        self.connection.execute_batch("PRAGMA synchronous = normal")?;
+        let synced = set_meta(connection, meta::LAST_SYNC, stamp);
+        connection.execute_batch("PRAGMA synchronous = normal")?;
         synced?;
         self.unsynced_since = None;
         Ok(())
@@ -162,26 +181,48 @@ impl Writer {
     }
 
     /// For clean-up, which writes in the same thread.
-    pub fn connection(&mut self) -> &mut Connection {
-        &mut self.connection
+    pub fn connection(&self) -> &Connection {
+        self.prepared.borrow_owner()
     }
 
     /// Answers whether readers or writers were in the way (0 or 1), the frames in the log,
     /// and how many of them are in the database now.
     fn checkpoint(&mut self, pragma: &str) -> Result<(i64, i64, i64), Fault> {
         let result = self
-            .connection
+            .connection()
             .query_row(pragma, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         self.rows_since_checkpoint = 0;
         Ok(result)
     }
 }
 
+fn write(
+    connection: &Connection,
+    upsert: &mut Statement<'_>,
+    stores: &[Store],
+    notes: &[Note],
+) -> rusqlite::Result<()> {
+    for store in stores {
+        let key = Key::of(store.address);
+        let [pregreet, dnsbl, pipelining, non_smtp, bare_newline] =
+            record::to_columns(&store.record);
+        upsert.execute((key.bytes(), pregreet, dnsbl, pipelining, non_smtp, bare_newline))?;
+    }
+    notes::write(connection, notes)
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("log", &self.log).finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::reader::Reader;
     use crate::cache::set_aside::with_suffix;
-    use crate::cache::sqlite::{OpenOptions, Reader, connect, open};
+    use crate::cache::sqlite::{OpenOptions, connect, open};
     use crate::cache::test_dir::TestDir;
     use std::net::IpAddr;
 
@@ -198,13 +239,13 @@ mod tests {
 
     fn setup(dir: &TestDir, log_limit: u64) -> (Writer, Reader) {
         let opened = open(&dir.file("c"), &OpenOptions::default()).unwrap();
-        (Writer::new(opened.writer, log_limit), opened.reader)
+        (Writer::new(opened.writer, log_limit).unwrap(), opened.reader)
     }
 
     #[test]
     fn the_last_verdict_about_an_address_counts() {
         let dir = TestDir::new();
-        let (mut writer, reader) = setup(&dir, u64::MAX);
+        let (mut writer, mut reader) = setup(&dir, u64::MAX);
         let mut both = stores(1..2, "5");
         both.extend(stores(1..2, "6;0"));
         writer.commit(&both, &[], Instant::now()).unwrap();

@@ -277,7 +277,9 @@ impl Worker {
             let deadline = if busy { Some(Instant::now()) } else { self.next_deadline() };
             self.reactor.wait(deadline, &mut ready)?;
             self.heartbeat.turn_begins();
+            self.sources.cache.begin_turn();
             self.turn(&ready);
+            self.sources.cache.end_turn();
             self.heartbeat.turn_ends();
         }
         maillog::finish();
