@@ -1,26 +1,23 @@
 //! Removing what is no longer of use, in small steps in address order.
 //!
-//! A step reads some hundred rows and deletes those that have to go; between two steps the
-//! storage thread writes verdicts and pauses, so that neither this process nor others wait
-//! for a clean-up. Runs are of three kinds: removing expired records (postscreen's
+//! A step ([`sweep`](super::sweep)) reads some rows and deletes those that have to go; between
+//! two steps the storage thread writes verdicts and pauses, so that neither this process nor
+//! others wait for a clean-up. Runs are of three kinds: removing expired records (postscreen's
 //! "cleanup"), and, if there are more records than allowed, counting them by expiry and
 //! then removing those that expire first. Address order needs no index besides the table.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::Connection;
 
 use super::clock::Moment;
-use super::record::{self, Columns};
-use super::sqlite::{Fault, columns_of, get_meta, meta, set_meta};
+use super::record;
+use super::sqlite::{Fault, get_meta, meta, set_meta};
+use super::sweep::{Pace, SHORTEST_PAUSE, StoredRow, scan, scan_and_delete};
 use crate::postfix::message::Message;
 use crate::screen::test_set::{CacheRecord, Expiry, Test, TestSet, UnixTime};
 
-/// Rows read in one step.
-const STEP_ROWS: usize = 500;
-/// Between two steps.
-const STEP_PAUSE: Duration = Duration::from_millis(10);
 /// A step of the wall clock that no machine makes in honest work.
 const JUMP: Duration = Duration::from_secs(24 * 3_600);
 /// A run whose process has not been heard of for so long is taken over.
@@ -123,12 +120,13 @@ struct Run {
     retained: u64,
     dropped: u64,
     renew_claim: Instant,
+    pace: Pace,
 }
 
 impl Run {
     fn new(pass: Pass, now: Moment) -> Run {
         let renew_claim = now.mono + CLAIM_RENEWAL;
-        Run { pass, after: Vec::new(), retained: 0, dropped: 0, renew_claim }
+        Run { pass, after: Vec::new(), retained: 0, dropped: 0, renew_claim, pace: Pace::new() }
     }
 }
 
@@ -139,8 +137,6 @@ pub(super) struct Turn {
     pub next: Instant,
     /// What to log.
     pub message: Option<Message>,
-    /// Rows that were deleted.
-    pub deleted: usize,
 }
 
 /// When to clean up, and the run that is under way.
@@ -183,8 +179,7 @@ impl Cleanup {
     /// # Errors
     /// Nothing was changed; the same call can be made again.
     pub fn turn(&mut self, connection: &Connection, now: Moment) -> Result<Turn, Fault> {
-        let mut turn =
-            Turn { next: now.mono + Duration::from_secs(3_600), message: None, deleted: 0 };
+        let mut turn = Turn { next: now.mono + Duration::from_secs(3_600), message: None };
         match self.previous {
             None => self.first_turn(connection, now)?,
             Some(previous) => turn.message = self.check_for_jump(previous, now),
@@ -195,16 +190,15 @@ impl Cleanup {
                 self.run = self.begin(connection, now)?;
             }
             if self.run.is_some() {
-                let (deleted, message) = self.step(connection, now)?;
-                turn.deleted = deleted;
+                let (pause, message) = self.step(connection, now)?;
                 turn.message = message.or(turn.message);
-                self.next_step = Some(now.mono + STEP_PAUSE);
+                self.next_step = Some(now.mono + pause);
             }
         }
         if self.run.is_some() {
             turn.next = self.next_step.unwrap_or(now.mono);
         } else if let Some(due) = self.due {
-            turn.next = turn.next.min(due).max(now.mono + STEP_PAUSE);
+            turn.next = turn.next.min(due).max(now.mono + SHORTEST_PAUSE);
         }
         Ok(turn)
     }
@@ -280,60 +274,57 @@ impl Cleanup {
         Ok(Some(Run::new(Pass::Measure(Histogram::new(now.wall)), now)))
     }
 
+    /// Returns when the next one may be, from now on, and what to log.
     fn step(
         &mut self,
         connection: &Connection,
         now: Moment,
-    ) -> Result<(usize, Option<Message>), Fault> {
-        let Some(run) = &mut self.run else { return Ok((0, None)) };
+    ) -> Result<(Duration, Option<Message>), Fault> {
+        let Some(run) = &mut self.run else { return Ok((SHORTEST_PAUSE, None)) };
+        let begun = Instant::now();
         if run.renew_claim <= now.mono {
             set_meta(connection, meta::CLEANUP_CLAIMED, stamp(now.wall))?;
             run.renew_claim = now.mono + CLAIM_RENEWAL;
         }
-        let rows = scan(connection, &run.after, STEP_ROWS)?;
-        let mut doomed = Vec::new();
-        let mut left = match &run.pass {
-            Pass::Trim { quota, .. } => *quota,
-            _ => 0,
-        };
-        for row in &rows {
-            let record = record::from_columns(row.columns);
-            let foreign = record::address_from_bytes(&row.key).is_none();
-            let keep = match &run.pass {
-                Pass::Expire { cutoff } => !foreign && self.policy.keeps(&record, *cutoff),
-                Pass::Measure(_) => true,
-                Pass::Trim { histogram, below, .. } => {
-                    let hour = histogram.hour(self.policy.end_of_use(&record));
+        let policy = &self.policy;
+        let limit = run.pace.rows();
+        // A step that fails is done again, so that nothing is counted before it is through.
+        let (rows, deleted) = match &mut run.pass {
+            Pass::Expire { cutoff } => scan_and_delete(connection, &run.after, limit, |row| {
+                record::address_from_bytes(&row.key).is_none()
+                    || !policy.keeps(&record::from_columns(row.columns), *cutoff)
+            })?,
+            Pass::Measure(histogram) => {
+                let rows = scan(connection, &run.after, limit)?;
+                for row in &rows {
+                    histogram.count(policy.end_of_use(&record::from_columns(row.columns)));
+                }
+                (rows, 0)
+            }
+            Pass::Trim { histogram, below, quota } => {
+                let mut left = *quota;
+                let is_doomed = |row: &StoredRow| {
+                    let end = policy.end_of_use(&record::from_columns(row.columns));
+                    let hour = histogram.hour(end);
                     let spare = hour > *below || (hour == *below && left == 0);
                     left = if hour == *below { left.saturating_sub(1) } else { left };
-                    spare
-                }
-            };
-            if !keep {
-                doomed.push(row);
+                    !spare
+                };
+                let done = scan_and_delete(connection, &run.after, limit, is_doomed)?;
+                *quota = left;
+                done
             }
-        }
-        let deleted = delete(connection, &doomed)?;
-        // Counted only now: a step that fails is done again.
-        match &mut run.pass {
-            Pass::Expire { .. } => (),
-            Pass::Measure(histogram) => {
-                for row in &rows {
-                    let record = record::from_columns(row.columns);
-                    histogram.count(self.policy.end_of_use(&record));
-                }
-            }
-            Pass::Trim { quota, .. } => *quota = left,
-        }
+        };
         run.dropped = run.dropped.saturating_add(deleted as u64);
         run.retained = run.retained.saturating_add((rows.len() - deleted) as u64);
-        match rows.last() {
-            Some(last) if rows.len() == STEP_ROWS => {
-                run.after.clone_from(&last.key);
-                Ok((deleted, None))
-            }
-            _ => Ok((deleted, self.end_of_run(connection, now)?)),
+        let more = rows.len() == limit;
+        if more && let Some(last) = rows.last() {
+            run.after.clone_from(&last.key);
         }
+        let span = begun.elapsed();
+        let pause = run.pace.note(span);
+        let message = if more { None } else { self.end_of_run(connection, now)? };
+        Ok((span + pause, message))
     }
 
     fn end_of_run(
@@ -412,45 +403,6 @@ fn release_claim(connection: &Connection) -> Result<(), Fault> {
 
 fn stamp(time: UnixTime) -> i64 {
     i64::try_from(time.0).unwrap_or(i64::MAX)
-}
-
-struct StoredRow {
-    key: Vec<u8>,
-    columns: Columns,
-}
-
-/// Up to `limit` rows behind the key `after`.
-fn scan(connection: &Connection, after: &[u8], limit: usize) -> Result<Vec<StoredRow>, Fault> {
-    let mut statement = connection.prepare(
-        "SELECT address, pregreet, dnsbl, pipelining, non_smtp, bare_newline
-         FROM verdict WHERE address > ?1 ORDER BY address LIMIT ?2",
-    )?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = statement.query_map((after, limit), |row| {
-        let key = row.get_ref(0)?.as_bytes().unwrap_or_default().to_vec();
-        Ok(StoredRow { key, columns: columns_of(row, 1)? })
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-/// Deletes those of `rows` that are still as they were read; others have a new verdict.
-fn delete(connection: &Connection, rows: &[&StoredRow]) -> Result<usize, Fault> {
-    if rows.is_empty() {
-        return Ok(0);
-    }
-    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    let mut deleted = 0;
-    {
-        let mut statement = transaction.prepare(
-            "DELETE FROM verdict WHERE address = ?1 AND pregreet = ?2 AND dnsbl = ?3
-             AND pipelining = ?4 AND non_smtp = ?5 AND bare_newline = ?6",
-        )?;
-        for StoredRow { key, columns: [c1, c2, c3, c4, c5] } in rows {
-            deleted += statement.execute((key, c1, c2, c3, c4, c5))?;
-        }
-    }
-    transaction.commit()?;
-    Ok(deleted)
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub mod record;
 mod set_aside;
 pub mod sqlite;
 mod storage;
+mod sweep;
 #[cfg(test)]
 mod test_dir;
 mod throttle;

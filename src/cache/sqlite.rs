@@ -46,7 +46,7 @@ const SCHEMA: &str = "
 /// wait for writers; this is for the moments of a recovery.
 const READ_LOCK_WAIT: Duration = Duration::from_millis(20);
 /// How long the storage thread waits inside SQLite for another process's commit.
-const WRITE_LOCK_WAIT: Duration = Duration::from_millis(500);
+pub(super) const WRITE_LOCK_WAIT: Duration = Duration::from_millis(500);
 
 /// Rows of `meta`, besides those of notes, which have a prefix.
 pub(super) mod meta {

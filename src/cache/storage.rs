@@ -156,20 +156,24 @@ impl File {
         Ok(until)
     }
 
-    /// One batch, sync, checkpoint and step of clean-up, each if due. Returns when the next
-    /// is due, or `None` if the log is too long to write anything.
+    /// One batch, and one of checkpoint, sync and step of clean-up, each if due. Returns when the
+    /// next is due, or `None` if the log is too long to write anything.
     fn work(&mut self, mailbox: &Mailbox, now: Moment) -> Result<Option<Instant>, Fault> {
-        if self.writer.checkpoint_if_due()? == Log::TooLong {
+        if self.writer.shorten_log()? == Log::TooLong {
             return Ok(None);
         }
         if mailbox.waiting().oldest.is_some_and(|oldest| oldest + BATCH_WINDOW <= now.mono) {
             self.commit_batch(mailbox, now)?;
         }
+        if self.writer.checkpoint_is_due() {
+            let log = self.writer.checkpoint()?;
+            // Perhaps something else is due as well; but what has come meanwhile goes first.
+            return Ok((log == Log::Fine).then_some(now.mono));
+        }
         if self.writer.sync_due().is_some_and(|due| due <= now.mono) {
             self.writer.sync(now.wall)?;
         }
         let turn = self.cleanup.turn(self.writer.connection(), now)?;
-        self.writer.note_rows(turn.deleted);
         if let Some(message) = &turn.message {
             emit(message);
         }
@@ -203,8 +207,10 @@ impl File {
                 break self.writer.finish(now.wall);
             }
             // Without checkpoints a full queue would make a log of hundreds of megabytes.
-            let written = self.writer.checkpoint_if_due();
-            match written.and_then(|_| self.commit_batch(mailbox, now)) {
+            let shortened = self.writer.shorten_log().and_then(|log| {
+                if self.writer.checkpoint_is_due() { self.writer.checkpoint() } else { Ok(log) }
+            });
+            match shortened.and_then(|_| self.commit_batch(mailbox, now)) {
                 Err(Fault::Busy(_)) if now.mono < deadline => std::thread::sleep(BUSY_PAUSE),
                 Err(fault) => break Err(fault),
                 Ok(()) => (),

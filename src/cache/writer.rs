@@ -7,23 +7,32 @@
 //! visibility of a verdict never waits for the disk, and however busy the service is, the
 //! disk sees about one sync a second.
 
+use std::ffi::c_int;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, Statement};
 use self_cell::self_cell;
 
 use super::mailbox::Store;
 use super::notes::{self, Note};
 use super::record::{self, Key};
-use super::sqlite::{Fault, meta, set_meta};
+use super::sqlite::{Fault, WRITE_LOCK_WAIT, meta, set_meta};
 use crate::screen::test_set::UnixTime;
 
 /// From the first commit that is not synced to the sync.
 const SYNC_DELAY: Duration = Duration::from_millis(800);
-/// Rows written between two checkpoints; a row touches one page, rarely more.
-const CHECKPOINT_ROWS: usize = 1_000;
-/// A long note takes two more pages.
-const ROWS_PER_NOTE: usize = 3;
+/// Pages written between two checkpoints: 2 MiB. A checkpoint costs three syncs whatever its size
+/// (of the log, of the database, and of the log's new beginning), so it should not be small; but
+/// verdicts wait while it lasts, and after a crash the next process reads as much before it can
+/// begin.
+const CHECKPOINT_FRAMES: u32 = 500;
+/// A log of so many pages, 8 MiB, is begun anew with some pressure.
+const RESTART_FRAMES: u32 = 2_000;
+/// How long that may wait for readers and writers. Their transactions take less.
+const RESTART_WAIT: Duration = Duration::from_millis(20);
 
 const UPSERT: &str = "
     INSERT INTO verdict (address, pregreet, dnsbl, pipelining, non_smtp, bare_newline)
@@ -64,7 +73,11 @@ pub(super) struct Writer {
     log_limit: u64,
     page_size: u64,
     unsynced_since: Option<Instant>,
-    rows_since_checkpoint: usize,
+    /// Pages in the log at our last commit.
+    frames: Arc<AtomicU32>,
+    /// The same at the last checkpoint.
+    checked_frames: u32,
+    restart_is_due: bool,
     log: Log,
 }
 
@@ -74,9 +87,15 @@ impl Writer {
     ///
     /// # Errors
     /// The tables are not what they were when the file was opened.
-    pub fn new(connection: Connection, log_limit: u64) -> Result<Writer, Fault> {
+    pub fn new(mut connection: Connection, log_limit: u64) -> Result<Writer, Fault> {
         let page_size =
             connection.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0));
+        let frames = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&frames);
+        connection.wal_hook(Some(move |_: &mut Wal, pages: c_int| {
+            counter.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }))?;
         let prepared = Prepared::try_new(connection, |connection| {
             Ok::<_, rusqlite::Error>(Statements {
                 begin: connection.prepare("BEGIN IMMEDIATE")?,
@@ -90,7 +109,9 @@ impl Writer {
             log_limit,
             page_size: page_size.ok().and_then(|size| u64::try_from(size).ok()).unwrap_or(4_096),
             unsynced_since: None,
-            rows_since_checkpoint: 0,
+            frames,
+            checked_frames: 0,
+            restart_is_due: false,
             log: Log::Fine,
         })
     }
@@ -112,7 +133,6 @@ impl Writer {
             written
         })?;
         self.unsynced_since.get_or_insert(now);
-        self.note_rows(stores.len() + notes.len() * ROWS_PER_NOTE);
         Ok(())
     }
 
@@ -137,33 +157,54 @@ impl Writer {
         Ok(())
     }
 
-    /// Rows were written through [`Writer::connection`].
-    pub fn note_rows(&mut self, rows: usize) {
-        self.rows_since_checkpoint = self.rows_since_checkpoint.saturating_add(rows);
-    }
-
-    /// Moves the log into the database if enough was written since the last time, or if the
-    /// log was too long.
+    /// Empties a log that was too long.
     ///
     /// # Errors
     /// The log stays as it is then.
-    pub fn checkpoint_if_due(&mut self) -> Result<Log, Fault> {
+    pub fn shorten_log(&mut self) -> Result<Log, Fault> {
         if self.log == Log::TooLong {
             // Only a checkpoint that also resets the log helps now; it waits for readers,
             // but no longer than the busy time-out.
-            let (busy, _, _) = self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)")?;
+            let (busy, _, _) = self.run_checkpoint("PRAGMA wal_checkpoint(TRUNCATE)")?;
             if busy == 0 {
                 self.log = Log::Fine;
             }
-        } else if self.rows_since_checkpoint >= CHECKPOINT_ROWS {
-            let (_, frames, _) = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
-            // The frames count from the last time the log was begun anew, which the next
-            // commit does if no reader needs the old ones.
-            let length = u64::try_from(frames).unwrap_or(0).saturating_mul(self.page_size);
-            if length > self.log_limit {
-                self.log = Log::TooLong;
-            }
         }
+        Ok(self.log)
+    }
+
+    /// Whether enough was written since the last time.
+    pub fn checkpoint_is_due(&mut self) -> bool {
+        let frames = self.frames.load(Ordering::Relaxed);
+        if frames < self.checked_frames {
+            // The log was begun anew meanwhile.
+            self.checked_frames = 0;
+        }
+        self.restart_is_due || frames - self.checked_frames >= CHECKPOINT_FRAMES
+    }
+
+    /// Moves the log into the database, so that the next commit can write it from its beginning.
+    ///
+    /// # Errors
+    /// The log stays as it is then.
+    pub fn checkpoint(&mut self) -> Result<Log, Fault> {
+        if std::mem::take(&mut self.restart_is_due) {
+            self.connection().busy_timeout(RESTART_WAIT)?;
+            let restarted = self.run_checkpoint("PRAGMA wal_checkpoint(RESTART)");
+            self.connection().busy_timeout(WRITE_LOCK_WAIT)?;
+            restarted?;
+            return Ok(self.log);
+        }
+        let (_, frames, _) = self.run_checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
+        // The frames count from the last time the log was begun anew.
+        let frames = u64::try_from(frames).unwrap_or(0);
+        if frames.saturating_mul(self.page_size) > self.log_limit {
+            self.log = Log::TooLong;
+        }
+        // What others commit during a checkpoint is not moved, and then the log cannot be begun
+        // anew: two busy workers could make it grow for long. With few pages left to move it
+        // is worth to lock writers out.
+        self.restart_is_due = frames >= u64::from(RESTART_FRAMES);
         Ok(self.log)
     }
 
@@ -176,7 +217,7 @@ impl Writer {
         if self.unsynced_since.is_some() {
             self.sync(wall)?;
         }
-        self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
+        self.run_checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
         Ok(())
     }
 
@@ -187,11 +228,11 @@ impl Writer {
 
     /// Answers whether readers or writers were in the way (0 or 1), the frames in the log,
     /// and how many of them are in the database now.
-    fn checkpoint(&mut self, pragma: &str) -> Result<(i64, i64, i64), Fault> {
+    fn run_checkpoint(&mut self, pragma: &str) -> Result<(i64, i64, i64), Fault> {
         let result = self
             .connection()
             .query_row(pragma, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-        self.rows_since_checkpoint = 0;
+        self.checked_frames = self.frames.load(Ordering::Relaxed);
         Ok(result)
     }
 }
@@ -272,41 +313,57 @@ mod tests {
         assert_eq!(mode, 1);
     }
 
+    fn checkpoint_if_due(writer: &mut Writer) -> Log {
+        if writer.checkpoint_is_due() { writer.checkpoint().unwrap() } else { Log::Fine }
+    }
+
+    /// As many, each on another page.
+    fn scattered(numbers: std::ops::Range<u32>) -> Vec<Store> {
+        let mut stores = stores(numbers, "5");
+        for store in &mut stores {
+            let number = u32::try_from(store.seq).unwrap().wrapping_mul(2_654_435_761);
+            store.address = IpAddr::V4(number.into());
+        }
+        stores
+    }
+
     #[test]
     fn the_log_is_used_again_and_again() {
         let dir = TestDir::new();
-        let (mut writer, _reader) = setup(&dir, 4 << 20);
-        for round in 0..50 {
-            writer
-                .commit(&stores(round * 1_000..(round + 1) * 1_000, "5"), &[], Instant::now())
-                .unwrap();
-            assert_eq!(writer.checkpoint_if_due().unwrap(), Log::Fine);
+        let (mut writer, _reader) = setup(&dir, 64 << 20);
+        let log = || std::fs::metadata(with_suffix(&dir.file("c"), "-wal")).unwrap().len();
+        let mut longest = 0;
+        for round in 0..200 {
+            let stores = scattered(round * 200..(round + 1) * 200);
+            writer.commit(&stores, &[], Instant::now()).unwrap();
+            checkpoint_if_due(&mut writer);
+            longest = longest.max(log());
         }
-        let log = std::fs::metadata(with_suffix(&dir.file("c"), "-wal")).unwrap();
-        assert!(log.len() < 1 << 20, "{} bytes", log.len());
+        let checkpoint = u64::from(CHECKPOINT_FRAMES) * 4_096;
+        assert!(longest > checkpoint, "{longest} bytes: is a checkpoint too frequent?");
+        assert!(longest < checkpoint * 5 / 4, "{longest} bytes");
     }
 
     #[test]
     fn a_foreign_snapshot_stops_the_writing_until_it_is_gone() {
         let dir = TestDir::new();
-        let (mut writer, _reader) = setup(&dir, 1 << 20);
+        let (mut writer, _reader) = setup(&dir, 8 << 20);
         writer.connection().busy_timeout(Duration::from_millis(5)).unwrap();
         let foreign = connect(&dir.file("c"), Duration::ZERO).unwrap();
         foreign.execute_batch("BEGIN; SELECT count(*) FROM verdict").unwrap();
         let mut log = Log::Fine;
         for round in 0..100 {
-            writer
-                .commit(&stores(round * 1_000..(round + 1) * 1_000, "5"), &[], Instant::now())
-                .unwrap();
-            log = writer.checkpoint_if_due().unwrap();
+            let stores = scattered(round * 1_000..(round + 1) * 1_000);
+            writer.commit(&stores, &[], Instant::now()).unwrap();
+            log = checkpoint_if_due(&mut writer);
             if log == Log::TooLong {
                 break;
             }
         }
         assert_eq!(log, Log::TooLong);
-        assert_eq!(writer.checkpoint_if_due().unwrap(), Log::TooLong);
+        assert_eq!(writer.shorten_log().unwrap(), Log::TooLong);
         foreign.execute_batch("COMMIT").unwrap();
-        assert_eq!(writer.checkpoint_if_due().unwrap(), Log::Fine);
+        assert_eq!(writer.shorten_log().unwrap(), Log::Fine);
     }
 
     #[test]
