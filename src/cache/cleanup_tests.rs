@@ -40,7 +40,6 @@ impl Bench {
                 seq: 1,
                 address: IpAddr::V4(Ipv4Addr::from(n)),
                 record: record::parse(&text),
-                at: self.now.mono,
             })
             .collect();
         self.writer.commit(&stores, &[], self.now.mono).unwrap();

@@ -247,7 +247,7 @@ impl Cache {
         let seq = self.next_seq;
         self.next_seq += 1;
         unwritten.insert(seq, address, record);
-        if let Some(dropped) = self.mailbox.push(Store { seq, address, record, at: now }) {
+        if let Some(dropped) = self.mailbox.push(Store { seq, address, record }) {
             unwritten.settle(dropped);
             if let Some(count) = self.lost.note(1, now) {
                 log::warn!(
@@ -269,7 +269,7 @@ impl Cache {
     /// beyond that is dropped, and an earlier text stays. Without a file every note is dropped.
     pub fn note(&mut self, name: &str, text: &str) {
         if matches!(self.mode, Mode::File { .. }) {
-            self.mailbox.note(name, text, Instant::now());
+            self.mailbox.note(name, text);
         }
     }
 

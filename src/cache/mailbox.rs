@@ -5,6 +5,10 @@
 //! oldest verdict for a new one. Both sides hold the mutex only to move some values, never
 //! during input or output, so the loop does not wait for the disk here. Notes wait beside the
 //! verdicts, under the same rules.
+//!
+//! To wake a thread is a system call, so the loop does it only where the thread would sleep
+//! longer than the verdict may wait: for the first of a burst, and for none of a steady
+//! stream ([`Nap`]).
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,6 +19,9 @@ use std::time::Instant;
 
 use super::notes::{Note, Notes};
 use crate::screen::test_set::CacheRecord;
+
+/// Room for verdicts that is kept for good; what a rush needs beyond that is given back.
+const KEPT: usize = 4_096;
 
 /// What the loop has to know about the storage thread.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,8 +40,6 @@ pub(super) struct Store {
     pub address: IpAddr,
     /// The verdict.
     pub record: CacheRecord,
-    /// When it was queued.
-    pub at: Instant,
 }
 
 /// What the storage thread can see of the queue.
@@ -44,8 +49,15 @@ pub(super) struct Waiting {
     pub count: usize,
     /// How many notes wait.
     pub notes: usize,
-    /// When the first of all of them was queued.
-    pub oldest: Option<Instant>,
+}
+
+/// What the storage thread sleeps for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Nap {
+    /// At the latest it goes on then.
+    pub until: Instant,
+    /// From then on it goes on for a verdict or note that waits.
+    pub stores_from: Instant,
 }
 
 impl Waiting {
@@ -69,9 +81,18 @@ struct Inner {
     queue: VecDeque<Store>,
     notes: Notes,
     closing: Option<Instant>,
+    /// There is something else than verdicts and notes.
     news: bool,
+    /// The thread sleeps longer than it would if there were a verdict or note.
+    sleeps_long: bool,
     events: Vec<CacheEvent>,
     damaged: bool,
+}
+
+impl Inner {
+    fn waiting(&self) -> Waiting {
+        Waiting { count: self.queue.len(), notes: self.notes.len() }
+    }
 }
 
 /// The place where the two threads meet.
@@ -93,6 +114,7 @@ impl Mailbox {
                 notes: Notes::default(),
                 closing: None,
                 news: false,
+                sleeps_long: false,
                 events: Vec::new(),
                 damaged: false,
             }),
@@ -111,20 +133,16 @@ impl Mailbox {
             true => inner.queue.pop_front().map(|oldest| oldest.seq),
             false => None,
         };
-        // The thread has to be woken only out of a sleep without a batch to wait for.
-        let wake = inner.queue.is_empty();
         inner.queue.push_back(store);
-        if wake {
-            inner.news = true;
-            drop(inner);
-            self.arrived.notify_one();
-        }
+        self.wake(inner);
         dropped
     }
 
-    /// Copies of the `limit` oldest verdicts. They stay queued until [`Mailbox::settle`].
-    pub fn batch(&self, limit: usize) -> Vec<Store> {
-        self.lock().queue.iter().take(limit).copied().collect()
+    /// Makes `batch` copies of the `limit` oldest verdicts. They stay queued until
+    /// [`Mailbox::settle`].
+    pub fn copy_batch(&self, limit: usize, batch: &mut Vec<Store>) {
+        batch.clear();
+        batch.extend(self.lock().queue.iter().take(limit));
     }
 
     /// The verdicts up to and including number `seq` are committed.
@@ -133,6 +151,9 @@ impl Mailbox {
             let mut inner = self.lock();
             while inner.queue.front().is_some_and(|store| store.seq <= seq) {
                 inner.queue.pop_front();
+            }
+            if inner.queue.is_empty() && inner.queue.capacity() > 2 * KEPT {
+                inner.queue.shrink_to(KEPT);
             }
         }
         self.written.store(seq, Ordering::Release);
@@ -145,18 +166,11 @@ impl Mailbox {
 
     /// Queues a note, in the place of one of the same name that is not written yet. It is
     /// dropped if there is no room for it, or if nothing is written any more.
-    pub fn note(&self, name: &str, text: &str, at: Instant) {
+    pub fn note(&self, name: &str, text: &str) {
         let (name, text) = (name.into(), text.into());
         let mut inner = self.lock();
-        if inner.damaged {
-            return;
-        }
-        // As for verdicts: whatever waits already has set the time of the next batch.
-        let wake = inner.queue.is_empty() && inner.notes.len() == 0;
-        if inner.notes.put(name, text, at) && wake {
-            inner.news = true;
-            drop(inner);
-            self.arrived.notify_one();
+        if !inner.damaged && inner.notes.put(name, text) {
+            self.wake(inner);
         }
     }
 
@@ -172,13 +186,7 @@ impl Mailbox {
 
     /// How much there is to write.
     pub fn waiting(&self) -> Waiting {
-        let inner = self.lock();
-        let verdict = inner.queue.front().map(|store| store.at);
-        Waiting {
-            count: inner.queue.len(),
-            notes: inner.notes.len(),
-            oldest: [verdict, inner.notes.oldest()].into_iter().flatten().min(),
-        }
+        self.lock().waiting()
     }
 
     /// Asks the storage thread to write everything and end; it gives up at `deadline`.
@@ -197,18 +205,23 @@ impl Mailbox {
         self.lock().closing
     }
 
-    /// Sleeps until `deadline`, or until verdicts or notes arrive where nothing waited or the
-    /// cache is closed.
-    pub fn sleep_until(&self, deadline: Instant) {
+    /// Sleeps as `nap` says, or until there is an order or damage.
+    pub fn sleep(&self, nap: Nap) {
         let mut inner = self.lock();
         while !inner.news {
+            let until = match inner.waiting().is_empty() {
+                true => nap.until,
+                false => nap.until.min(nap.stores_from),
+            };
             let now = Instant::now();
-            if now >= deadline {
+            if now >= until {
                 break;
             }
-            let waited = self.arrived.wait_timeout(inner, deadline - now);
+            inner.sleeps_long = nap.stores_from < until;
+            let waited = self.arrived.wait_timeout(inner, until - now);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        inner.sleeps_long = false;
         inner.news = false;
     }
 
@@ -238,6 +251,15 @@ impl Mailbox {
         std::mem::take(&mut self.lock().events)
     }
 
+    /// Ends a sleep that is too long for what was queued.
+    fn wake(&self, mut inner: MutexGuard<'_, Inner>) {
+        let asleep = std::mem::take(&mut inner.sleeps_long);
+        drop(inner);
+        if asleep {
+            self.arrived.notify_one();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic while the lock is held ends the process, and no state in between is wrong.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -252,7 +274,13 @@ mod tests {
 
     fn store(seq: u64) -> Store {
         let address = IpAddr::V4(u32::try_from(seq).unwrap().into());
-        Store { seq, address, record: record::parse("5"), at: Instant::now() }
+        Store { seq, address, record: record::parse("5") }
+    }
+
+    fn batch(mailbox: &Mailbox, limit: usize) -> Vec<Store> {
+        let mut batch = Vec::new();
+        mailbox.copy_batch(limit, &mut batch);
+        batch
     }
 
     #[test]
@@ -261,7 +289,7 @@ mod tests {
         assert_eq!(mailbox.push(store(1)), None);
         assert_eq!(mailbox.push(store(2)), None);
         assert_eq!(mailbox.push(store(3)), Some(1));
-        let numbers: Vec<u64> = mailbox.batch(10).iter().map(|store| store.seq).collect();
+        let numbers: Vec<u64> = batch(&mailbox, 10).iter().map(|store| store.seq).collect();
         assert_eq!(numbers, [2, 3]);
     }
 
@@ -269,61 +297,97 @@ mod tests {
     fn verdicts_stay_until_they_are_committed() {
         let mailbox = Mailbox::new(10, Box::new(|| ()));
         (1..=3).for_each(|seq| assert_eq!(mailbox.push(store(seq)), None));
-        assert_eq!(mailbox.batch(2).len(), 2);
+        assert_eq!(batch(&mailbox, 2).len(), 2);
         assert_eq!(mailbox.waiting().count, 3);
         mailbox.settle(2);
         assert_eq!(mailbox.waiting().count, 1);
         assert_eq!(mailbox.written(), 2);
     }
 
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// A nap of which a store may end all but the first `millis`.
+    fn nap(millis: u64) -> Nap {
+        let now = Instant::now();
+        Nap { until: now + LONG, stores_from: now + Duration::from_millis(millis) }
+    }
+
     #[test]
-    fn a_store_before_the_sleep_is_not_slept_over() {
+    fn what_came_before_the_sleep_is_not_slept_over() {
         let mailbox = Mailbox::new(10, Box::new(|| ()));
-        mailbox.push(store(1));
         let start = Instant::now();
-        mailbox.sleep_until(start + Duration::from_secs(20));
-        assert!(start.elapsed() < Duration::from_secs(10));
+        mailbox.push(store(1));
+        mailbox.sleep(nap(0));
+        mailbox.sleep(nap(5));
+        assert!(start.elapsed() >= Duration::from_millis(5));
+        mailbox.settle(1);
+        mailbox.note("a", "1");
+        mailbox.sleep(nap(0));
+        mailbox.sleep(nap(5));
+        mailbox.close(start);
+        mailbox.settle_notes(&mailbox.notes());
+        mailbox.sleep(nap(0));
+        assert!(start.elapsed() < LONG / 2);
+    }
+
+    #[test]
+    fn a_store_ends_a_long_sleep_but_not_before_its_time() {
+        let mailbox = Mailbox::new(10, Box::new(|| ()));
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| mailbox.sleep(nap(200)));
+            while !mailbox.lock().sleeps_long {
+                std::thread::yield_now();
+            }
+            mailbox.push(store(1));
+            assert!(!mailbox.lock().sleeps_long, "the second one wakes nobody");
+            mailbox.push(store(2));
+        });
+        assert!(start.elapsed() >= Duration::from_millis(200));
+        assert!(start.elapsed() < LONG / 2);
+    }
+
+    #[test]
+    fn nobody_is_woken_out_of_a_short_sleep() {
+        let mailbox = Mailbox::new(10, Box::new(|| ()));
+        let until = Instant::now() + Duration::from_millis(300);
+        std::thread::scope(|scope| {
+            scope.spawn(|| mailbox.sleep(Nap { until, stores_from: until }));
+            for seq in 1..=5 {
+                std::thread::sleep(Duration::from_millis(10));
+                assert!(!mailbox.lock().sleeps_long);
+                mailbox.push(store(seq));
+            }
+        });
+        assert!(Instant::now() >= until);
     }
 
     #[test]
     fn notes_wait_beside_the_verdicts() {
         let mailbox = Mailbox::new(10, Box::new(|| ()));
         assert!(mailbox.waiting().is_empty());
-        let start = Instant::now();
-        mailbox.note("a", "1", start);
-        let verdict = Store { at: start + Duration::from_secs(1), ..store(1) };
-        mailbox.push(verdict);
-        let waiting = mailbox.waiting();
-        assert_eq!(waiting, Waiting { count: 1, notes: 1, oldest: Some(start) });
-        assert_eq!(waiting.to_string(), "1 verdicts and 1 notes");
+        mailbox.note("a", "1");
+        mailbox.push(store(1));
+        assert_eq!(mailbox.waiting(), Waiting { count: 1, notes: 1 });
+        assert_eq!(mailbox.waiting().to_string(), "1 verdicts and 1 notes");
         mailbox.settle_notes(&mailbox.notes());
-        let waiting = mailbox.waiting();
-        assert_eq!(waiting, Waiting { count: 1, notes: 0, oldest: Some(verdict.at) });
-        assert_eq!(waiting.to_string(), "1 verdicts");
+        assert_eq!(mailbox.waiting(), Waiting { count: 1, notes: 0 });
+        assert_eq!(mailbox.waiting().to_string(), "1 verdicts");
         mailbox.settle(1);
         assert!(mailbox.waiting().is_empty());
-        mailbox.note("a", "2", start);
+        mailbox.note("a", "2");
         assert!(!mailbox.waiting().is_empty());
-    }
-
-    #[test]
-    fn a_note_before_the_sleep_is_not_slept_over() {
-        let mailbox = Mailbox::new(10, Box::new(|| ()));
-        let start = Instant::now();
-        mailbox.note("a", "1", start);
-        mailbox.sleep_until(start + Duration::from_secs(20));
-        assert!(start.elapsed() < Duration::from_secs(10));
     }
 
     #[test]
     fn damage_is_told_once() {
         let mailbox = Mailbox::new(10, Box::new(|| ()));
         mailbox.push(store(1));
-        mailbox.note("a", "1", Instant::now());
+        mailbox.note("a", "1");
         mailbox.report_damage("first".to_owned());
         mailbox.report_damage("second".to_owned());
         assert!(mailbox.is_damaged());
-        mailbox.note("b", "1", Instant::now());
+        mailbox.note("b", "1");
         assert!(mailbox.waiting().is_empty());
         assert_eq!(mailbox.take_events(), [CacheEvent::Damaged("first".to_owned())]);
         assert_eq!(mailbox.take_events(), []);

@@ -6,7 +6,6 @@
 //! bounds cost the newest name only; a name that is known can always have a new text.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
@@ -38,8 +37,6 @@ pub(super) struct Note {
     name: Arc<str>,
     /// The text.
     text: Arc<str>,
-    /// When it was queued.
-    at: Instant,
 }
 
 impl Note {
@@ -54,27 +51,23 @@ pub(super) struct Notes {
     waiting: Vec<Note>,
     /// How many there have been.
     count: u64,
-    /// When the first of those that wait was queued. A newer text does not change it: a name
-    /// that never rests has to be written, too.
-    oldest: Option<Instant>,
 }
 
 impl Notes {
     /// Puts `text` in the place of an unwritten one of that name. Returns whether there was
     /// room for it, in its length and for its name.
-    pub fn put(&mut self, name: Arc<str>, text: Arc<str>, at: Instant) -> bool {
+    pub fn put(&mut self, name: Arc<str>, text: Arc<str>) -> bool {
         if !Note::fits(&name, &text) {
             return false;
         }
         let seq = self.count.saturating_add(1);
         let full = self.waiting.len() >= NAMES_LIMIT;
         match self.waiting.iter_mut().find(|note| note.name == name) {
-            Some(note) => *note = Note { seq, name, text, at },
+            Some(note) => *note = Note { seq, name, text },
             None if full => return false,
-            None => self.waiting.push(Note { seq, name, text, at }),
+            None => self.waiting.push(Note { seq, name, text }),
         }
         self.count = seq;
-        self.oldest.get_or_insert(at);
         true
     }
 
@@ -88,7 +81,6 @@ impl Notes {
     pub fn settle(&mut self, written: &[Note]) {
         let last = written.iter().map(|note| note.seq).max().unwrap_or(0);
         self.waiting.retain(|note| note.seq > last);
-        self.oldest = self.waiting.iter().map(|note| note.at).min();
     }
 
     /// How many wait.
@@ -96,15 +88,9 @@ impl Notes {
         self.waiting.len()
     }
 
-    /// When the first of them was queued.
-    pub fn oldest(&self) -> Option<Instant> {
-        self.oldest
-    }
-
     /// Forgets all.
     pub fn clear(&mut self) {
         self.waiting = Vec::new();
-        self.oldest = None;
     }
 }
 
@@ -156,7 +142,6 @@ mod tests {
     use super::*;
     use crate::cache::sqlite::{OpenOptions, get_meta, meta, open, set_meta};
     use crate::cache::test_dir::TestDir;
-    use std::time::Duration;
 
     /// A writing connection of a fresh file.
     fn connection(dir: &TestDir) -> Connection {
@@ -166,7 +151,7 @@ mod tests {
     fn waiting(pairs: &[(&str, &str)]) -> Vec<Note> {
         let mut notes = Notes::default();
         for (name, text) in pairs {
-            assert!(notes.put((*name).into(), (*text).into(), Instant::now()));
+            assert!(notes.put((*name).into(), (*text).into()));
         }
         notes.all()
     }
@@ -183,38 +168,33 @@ mod tests {
     fn the_latest_text_of_a_name_waits() {
         let mut notes = Notes::default();
         for (name, text) in [("a", "1"), ("b", "2"), ("a", "3")] {
-            assert!(notes.put(name.into(), text.into(), Instant::now()));
+            assert!(notes.put(name.into(), text.into()));
         }
         assert_eq!(texts(&notes), ["a=3", "b=2"]);
     }
 
     #[test]
-    fn a_text_that_came_during_the_commit_stays_and_has_its_own_time() {
-        let start = Instant::now();
-        let later = start + Duration::from_secs(1);
+    fn a_text_that_came_during_the_commit_stays() {
         let mut notes = Notes::default();
-        notes.put("a".into(), "1".into(), start);
-        notes.put("b".into(), "1".into(), later);
-        notes.put("a".into(), "2".into(), later);
-        assert_eq!(notes.oldest(), Some(start), "a newer text does not put the commit off");
+        for (name, text) in [("a", "1"), ("b", "1"), ("a", "2")] {
+            notes.put(name.into(), text.into());
+        }
         let written = notes.all();
-        notes.put("a".into(), "3".into(), later);
+        notes.put("a".into(), "3".into());
         notes.settle(&written);
         assert_eq!(texts(&notes), ["a=3"]);
-        assert_eq!(notes.oldest(), Some(later));
         notes.settle(&notes.all());
-        assert_eq!((notes.len(), notes.oldest()), (0, None));
+        assert_eq!(notes.len(), 0);
     }
 
     #[test]
     fn without_room_only_the_newest_name_is_lost() {
-        let now = Instant::now();
         let mut notes = Notes::default();
         for n in 0..NAMES_LIMIT {
-            assert!(notes.put(n.to_string().into(), "old".into(), now));
+            assert!(notes.put(n.to_string().into(), "old".into()));
         }
-        assert!(!notes.put("one more".into(), "old".into(), now));
-        assert!(notes.put("7".into(), "new".into(), now), "a known name");
+        assert!(!notes.put("one more".into(), "old".into()));
+        assert!(notes.put("7".into(), "new".into()), "a known name");
         assert_eq!(notes.len(), NAMES_LIMIT);
         assert_eq!(texts(&notes)[6..8], ["6=old", "7=new"]);
     }
@@ -222,12 +202,11 @@ mod tests {
     #[test]
     fn what_is_too_long_is_refused() {
         let mut notes = Notes::default();
-        let now = Instant::now();
         let (name, text) = ("n".repeat(NAME_LIMIT), "t".repeat(TEXT_LIMIT));
-        assert!(!notes.put(format!("{name}n").into(), "".into(), now));
-        assert!(!notes.put("".into(), format!("{text}t").into(), now));
-        assert_eq!((notes.len(), notes.oldest()), (0, None));
-        assert!(notes.put(name.as_str().into(), text.as_str().into(), now));
+        assert!(!notes.put(format!("{name}n").into(), "".into()));
+        assert!(!notes.put("".into(), format!("{text}t").into()));
+        assert_eq!(notes.len(), 0);
+        assert!(notes.put(name.as_str().into(), text.as_str().into()));
         let dir = TestDir::new();
         let connection = connection(&dir);
         write(&connection, &notes.all()).unwrap();

@@ -1,5 +1,11 @@
 //! The storage thread: verdicts and notes first, then syncs, checkpoints and clean-up; and the
 //! watchdog, because it is the only part of the process that turns when the loop does not.
+//!
+//! A verdict is committed at once if there was no commit for [`BATCH_WINDOW`], else when that
+//! is over: so one commit serves all verdicts of a window, however many, and a verdict that
+//! comes alone does not need the thread to wake twice. After a commit of several the thread
+//! expects more and sleeps for one window only, so that a steady stream of verdicts does not
+//! need the loop to wake it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,15 +15,15 @@ use rusqlite::Connection;
 
 use super::cleanup::{Cleanup, Policy};
 use super::clock::{Clock, Moment};
-use super::mailbox::Mailbox;
+use super::mailbox::{Mailbox, Nap, Store};
 use super::sqlite::Fault;
 use super::throttle::Throttle;
 use super::watchdog::Watchdog;
 use super::writer::{Log, Writer};
 use crate::postfix::message::{Level, Message};
 
-/// From the arrival of a verdict or note to the commit: enough to catch a burst, and half of what
-/// other processes are promised.
+/// Between two commits: enough to catch a burst, and half of what other processes are promised,
+/// because a checkpoint, a sync or a step of clean-up may come between.
 const BATCH_WINDOW: Duration = Duration::from_millis(25);
 const BATCH_ROWS: usize = 1_000;
 /// After another process's lock was in the way (SQLite has waited a while by then).
@@ -64,12 +70,9 @@ impl Storage {
         };
         loop {
             let now = self.clock.now();
-            let mut next = now.mono + LONGEST_SLEEP;
-            if let Some(watchdog) = &mut self.watchdog
-                && let Some(check) = watchdog.check(now.mono)
-            {
-                next = next.min(check);
-            }
+            let forever = now.mono + LONGEST_SLEEP;
+            // Without a file nothing that is queued matters.
+            let mut nap = Nap { until: forever, stores_from: forever };
             if let Some(deadline) = self.mailbox.closing() {
                 if let Some(file) = file.take() {
                     file.finish(&self.name, &self.mailbox, self.clock.as_ref(), deadline);
@@ -81,14 +84,19 @@ impl Storage {
             }
             if let Some(open) = &mut file {
                 match open.turn(&self.name, &self.mailbox, now) {
-                    Ok(turn) => next = next.min(turn),
+                    Ok(turn) => nap = turn,
                     Err(damage) => {
                         file = None;
                         self.mailbox.report_damage(damage);
                     }
                 }
             }
-            self.mailbox.sleep_until(next);
+            if let Some(watchdog) = &mut self.watchdog
+                && let Some(check) = watchdog.check(now.mono)
+            {
+                nap.until = nap.until.min(check);
+            }
+            self.mailbox.sleep(nap);
         }
     }
 }
@@ -98,6 +106,12 @@ impl Storage {
 pub(super) struct File {
     writer: Writer,
     cleanup: Cleanup,
+    /// Reused from batch to batch.
+    batch: Vec<Store>,
+    /// When the next commit may be; `None` for at once.
+    commit_from: Option<Instant>,
+    /// Verdicts come one after the other.
+    stream: bool,
     rest_until: Option<Instant>,
     pause: Duration,
     busy_since: Option<Instant>,
@@ -111,6 +125,9 @@ impl File {
         Ok(File {
             writer: Writer::new(writer, log_limit)?,
             cleanup: Cleanup::new(policy),
+            batch: Vec::new(),
+            commit_from: None,
+            stream: false,
             rest_until: None,
             pause: FIRST_PAUSE,
             busy_since: None,
@@ -120,17 +137,17 @@ impl File {
     }
 
     /// Does what is due; returns when to call again, or what is damaged.
-    fn turn(&mut self, name: &str, mailbox: &Mailbox, now: Moment) -> Result<Instant, String> {
+    fn turn(&mut self, name: &str, mailbox: &Mailbox, now: Moment) -> Result<Nap, String> {
         if let Some(until) = self.rest_until
             && now.mono < until
         {
-            return Ok(until);
+            return Ok(Nap { until, stores_from: until });
         }
         self.rest_until = None;
         let rest = match self.work(mailbox, now) {
-            Ok(Some(next)) => {
+            Ok(Some(nap)) => {
                 self.recovered(name);
-                return Ok(next);
+                return Ok(nap);
             }
             Ok(None) => {
                 self.warn(name, "a reader keeps its log from being emptied", mailbox, now.mono);
@@ -153,47 +170,60 @@ impl File {
         };
         let until = now.mono + rest;
         self.rest_until = Some(until);
-        Ok(until)
+        Ok(Nap { until, stores_from: until })
     }
 
-    /// One batch, and one of checkpoint, sync and step of clean-up, each if due. Returns when the
-    /// next is due, or `None` if the log is too long to write anything.
-    fn work(&mut self, mailbox: &Mailbox, now: Moment) -> Result<Option<Instant>, Fault> {
+    /// One batch, and one of checkpoint, sync and step of clean-up, each if due. Returns what to
+    /// wait for, or `None` if the log is too long to write anything.
+    fn work(&mut self, mailbox: &Mailbox, now: Moment) -> Result<Option<Nap>, Fault> {
         if self.writer.shorten_log()? == Log::TooLong {
             return Ok(None);
         }
-        if mailbox.waiting().oldest.is_some_and(|oldest| oldest + BATCH_WINDOW <= now.mono) {
-            self.commit_batch(mailbox, now)?;
+        let sync_is_due = self.writer.sync_due().is_some_and(|due| due <= now.mono);
+        // A verdict should not wait for its window and then for the disk.
+        let disk_is_next = sync_is_due || self.writer.checkpoint_is_due();
+        if disk_is_next || self.commit_from.is_none_or(|from| from <= now.mono) {
+            let count = self.commit_batch(mailbox, now)?;
+            self.stream = count > 1;
+            // What did not fit into the batch has waited already.
+            let more = !mailbox.waiting().is_empty();
+            self.commit_from = (count > 0 && !more).then(|| now.mono + BATCH_WINDOW);
         }
+        let stores_from = self.commit_from.unwrap_or(now.mono);
         if self.writer.checkpoint_is_due() {
-            let log = self.writer.checkpoint()?;
-            // Perhaps something else is due as well; but what has come meanwhile goes first.
-            return Ok((log == Log::Fine).then_some(now.mono));
-        }
-        if self.writer.sync_due().is_some_and(|due| due <= now.mono) {
+            if self.writer.checkpoint()? == Log::TooLong {
+                return Ok(None);
+            }
+        } else if sync_is_due {
             self.writer.sync(now.wall)?;
+        } else {
+            let turn = self.cleanup.turn(self.writer.connection(), now)?;
+            if let Some(message) = &turn.message {
+                emit(message);
+            }
+            let tick = self.stream.then_some(stores_from);
+            let due = [tick, self.writer.sync_due()];
+            let until = due.into_iter().flatten().fold(turn.next, Instant::min);
+            return Ok(Some(Nap { until, stores_from }));
         }
-        let turn = self.cleanup.turn(self.writer.connection(), now)?;
-        if let Some(message) = &turn.message {
-            emit(message);
-        }
-        let batch_due = mailbox.waiting().oldest.map(|oldest| oldest + BATCH_WINDOW);
-        let due = [batch_due, self.writer.sync_due()];
-        Ok(Some(due.into_iter().flatten().fold(turn.next, Instant::min)))
+        // Perhaps something else is due as well; but what has come meanwhile goes first.
+        Ok(Some(Nap { until: now.mono, stores_from }))
     }
 
-    fn commit_batch(&mut self, mailbox: &Mailbox, now: Moment) -> Result<(), Fault> {
-        let (batch, notes) = (mailbox.batch(BATCH_ROWS), mailbox.notes());
-        if batch.is_empty() && notes.is_empty() {
-            return Ok(());
+    /// Commits what waits, or a part of that; returns how much.
+    fn commit_batch(&mut self, mailbox: &Mailbox, now: Moment) -> Result<usize, Fault> {
+        mailbox.copy_batch(BATCH_ROWS, &mut self.batch);
+        let notes = mailbox.notes();
+        if self.batch.is_empty() && notes.is_empty() {
+            return Ok(0);
         }
-        self.writer.commit(&batch, &notes, now.mono)?;
+        self.writer.commit(&self.batch, &notes, now.mono)?;
         mailbox.settle_notes(&notes);
-        if let Some(last) = batch.last() {
+        if let Some(last) = self.batch.last() {
             mailbox.settle(last.seq);
         }
-        self.cleanup.note_stores(batch.len());
-        Ok(())
+        self.cleanup.note_stores(self.batch.len());
+        Ok(self.batch.len() + notes.len())
     }
 
     /// Writes all that waits, syncs it and empties the log, as far as `deadline` allows.
@@ -213,7 +243,7 @@ impl File {
             match shortened.and_then(|_| self.commit_batch(mailbox, now)) {
                 Err(Fault::Busy(_)) if now.mono < deadline => std::thread::sleep(BUSY_PAUSE),
                 Err(fault) => break Err(fault),
-                Ok(()) => (),
+                Ok(_) => (),
             }
         };
         if let Err(fault) = result {
@@ -251,235 +281,5 @@ fn emit(message: &Message) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cache::clock::SystemClock;
-    use crate::cache::mailbox::Store;
-    use crate::cache::reader::Reader;
-    use crate::cache::record;
-    use crate::cache::sqlite::{OpenOptions, connect, open};
-    use crate::cache::test_dir::TestDir;
-    use crate::screen::test_set::TestSet;
-    use std::net::IpAddr;
-
-    fn policy() -> Policy {
-        Policy {
-            name: "c".to_owned(),
-            enabled: TestSet::EMPTY,
-            retention: Duration::from_secs(60),
-            interval: None,
-            max_entries: None,
-        }
-    }
-
-    fn setup(dir: &TestDir) -> (File, Reader, Mailbox) {
-        let opened = open(&dir.file("c"), &OpenOptions::default()).unwrap();
-        opened.writer.busy_timeout(Duration::from_millis(1)).unwrap();
-        let opening = Opening { writer: opened.writer, log_limit: u64::MAX, policy: policy() };
-        (File::new(opening).unwrap(), opened.reader, Mailbox::new(100, Box::new(|| ())))
-    }
-
-    fn push(mailbox: &Mailbox, seq: u64, at: Instant) -> IpAddr {
-        let address = IpAddr::V4(u32::try_from(seq).unwrap().into());
-        mailbox.push(Store { seq, address, record: record::parse("5"), at });
-        address
-    }
-
-    #[test]
-    fn verdicts_wait_for_their_batch_then_for_the_sync() {
-        let dir = TestDir::new();
-        let (mut file, mut reader, mailbox) = setup(&dir);
-        let mut now = SystemClock.now();
-        let address = push(&mailbox, 1, now.mono);
-        assert_eq!(file.turn("c", &mailbox, now), Ok(now.mono + BATCH_WINDOW));
-        assert_eq!(mailbox.written(), 0);
-        now.mono += BATCH_WINDOW;
-        let sync = file.turn("c", &mailbox, now).unwrap();
-        assert!(sync < now.mono + Duration::from_millis(950));
-        assert_eq!(mailbox.written(), 1);
-        assert!(reader.lookup(address).unwrap().is_some());
-        now.mono = sync;
-        assert_eq!(file.turn("c", &mailbox, now), Ok(now.mono + LONGEST_SLEEP));
-    }
-
-    #[test]
-    fn another_writer_delays_verdicts_and_loses_none() {
-        let dir = TestDir::new();
-        let (mut file, mut reader, mailbox) = setup(&dir);
-        let foreign = connect(&dir.file("c"), Duration::ZERO).unwrap();
-        foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let mut now = SystemClock.now();
-        let address = push(&mailbox, 1, now.mono);
-        now.mono += BATCH_WINDOW;
-        for _ in 0..5 {
-            assert_eq!(file.turn("c", &mailbox, now), Ok(now.mono + BUSY_PAUSE));
-            now.mono += BUSY_PAUSE;
-        }
-        assert_eq!(mailbox.waiting().count, 1);
-        foreign.execute_batch("ROLLBACK").unwrap();
-        file.turn("c", &mailbox, now).unwrap();
-        assert_eq!(mailbox.waiting().count, 0);
-        assert!(reader.lookup(address).unwrap().is_some());
-    }
-
-    fn notes(dir: &TestDir) -> Vec<(String, String)> {
-        open(&dir.file("c"), &OpenOptions::default()).unwrap().notes
-    }
-
-    fn pair(name: &str, text: &str) -> (String, String) {
-        (name.to_owned(), text.to_owned())
-    }
-
-    #[test]
-    fn a_note_has_its_own_batch_and_sync() {
-        let dir = TestDir::new();
-        let (mut file, _reader, mailbox) = setup(&dir);
-        let mut now = SystemClock.now();
-        mailbox.note("a", "1", now.mono);
-        assert_eq!(file.turn("c", &mailbox, now), Ok(now.mono + BATCH_WINDOW));
-        assert_eq!(notes(&dir), []);
-        now.mono += BATCH_WINDOW;
-        let sync = file.turn("c", &mailbox, now).unwrap();
-        assert!(now.mono < sync && sync < now.mono + Duration::from_millis(950));
-        assert_eq!(notes(&dir), [pair("a", "1")]);
-        assert!(mailbox.waiting().is_empty());
-        now.mono = sync;
-        assert_eq!(file.turn("c", &mailbox, now), Ok(now.mono + LONGEST_SLEEP));
-    }
-
-    #[test]
-    fn a_note_goes_with_the_next_batch_of_verdicts() {
-        let dir = TestDir::new();
-        let (mut file, mut reader, mailbox) = setup(&dir);
-        let now = SystemClock.now();
-        let address = push(&mailbox, 1, now.mono - BATCH_WINDOW);
-        mailbox.note("a", "1", now.mono);
-        file.turn("c", &mailbox, now).unwrap();
-        assert!(mailbox.waiting().is_empty());
-        assert_eq!(mailbox.written(), 1);
-        assert!(reader.lookup(address).unwrap().is_some());
-        assert_eq!(notes(&dir), [pair("a", "1")]);
-    }
-
-    #[test]
-    fn notes_wait_for_another_writer_and_a_newer_text_takes_their_place() {
-        let dir = TestDir::new();
-        let (mut file, _reader, mailbox) = setup(&dir);
-        let foreign = connect(&dir.file("c"), Duration::ZERO).unwrap();
-        foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let mut now = SystemClock.now();
-        mailbox.note("a", "1", now.mono);
-        now.mono += BATCH_WINDOW;
-        for _ in 0..5 {
-            assert_eq!(file.turn("c", &mailbox, now), Ok(now.mono + BUSY_PAUSE));
-            now.mono += BUSY_PAUSE;
-        }
-        mailbox.note("a", "2", now.mono);
-        assert_eq!(mailbox.waiting().notes, 1);
-        foreign.execute_batch("ROLLBACK").unwrap();
-        file.turn("c", &mailbox, now).unwrap();
-        assert!(mailbox.waiting().is_empty());
-        assert_eq!(notes(&dir), [pair("a", "2")]);
-    }
-
-    #[test]
-    fn notes_for_a_full_disk_are_kept() {
-        let dir = TestDir::new();
-        let (mut file, _reader, mailbox) = setup(&dir);
-        let connection = file.writer.connection();
-        let pages: i64 =
-            connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-        connection.execute_batch(&format!("PRAGMA max_page_count = {pages}")).unwrap();
-        let mut now = SystemClock.now();
-        let text = "x".repeat(4_000);
-        for name in ["a", "b", "c"] {
-            mailbox.note(name, &text, now.mono);
-        }
-        now.mono += BATCH_WINDOW;
-        for pause in [1, 2, 4] {
-            let next = file.turn("c", &mailbox, now).unwrap();
-            assert_eq!(next, now.mono + Duration::from_secs(pause));
-            now.mono = next;
-        }
-        assert_eq!(mailbox.waiting().notes, 3);
-        file.writer.connection().execute_batch("PRAGMA max_page_count = 1000000").unwrap();
-        file.turn("c", &mailbox, now).unwrap();
-        assert!(mailbox.waiting().is_empty());
-        assert_eq!(notes(&dir), ["a", "b", "c"].map(|name| pair(name, &text)));
-    }
-
-    #[test]
-    fn the_end_waits_for_notes_without_verdicts() {
-        let dir = TestDir::new();
-        let (file, _reader, mailbox) = setup(&dir);
-        let foreign = connect(&dir.file("c"), Duration::ZERO).unwrap();
-        foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let now = Instant::now();
-        mailbox.note("a", "1", now);
-        std::thread::scope(|scope| {
-            scope.spawn(move || {
-                std::thread::sleep(Duration::from_millis(50));
-                foreign.execute_batch("ROLLBACK").unwrap();
-            });
-            file.finish("c", &mailbox, &SystemClock, now + Duration::from_secs(20));
-        });
-        assert!(mailbox.waiting().is_empty());
-        assert_eq!(notes(&dir), [pair("a", "1")]);
-    }
-
-    #[test]
-    fn a_full_disk_is_tried_again_with_growing_pauses() {
-        let dir = TestDir::new();
-        let (mut file, mut reader, mailbox) = setup(&dir);
-        let connection = file.writer.connection();
-        let pages: i64 =
-            connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-        connection.execute_batch(&format!("PRAGMA max_page_count = {pages}")).unwrap();
-        // One leaf holds some dozens of rows; these need a second one.
-        let mut now = SystemClock.now();
-        for seq in 1..=90 {
-            let address = IpAddr::V6(u128::from(seq).into());
-            mailbox.push(Store {
-                seq,
-                address,
-                record: record::parse(&["9999999999"; 5].join(";")),
-                at: now.mono,
-            });
-        }
-        now.mono += BATCH_WINDOW;
-        for pause in [1, 2, 4, 8, 16, 30, 30] {
-            let next = file.turn("c", &mailbox, now).unwrap();
-            assert_eq!(next, now.mono + Duration::from_secs(pause));
-            let early = Moment { mono: next - Duration::from_millis(1), ..now };
-            assert_eq!(file.turn("c", &mailbox, early), Ok(next), "it rests");
-            now.mono = next;
-        }
-        assert_eq!(mailbox.waiting().count, 90);
-        file.writer.connection().execute_batch("PRAGMA max_page_count = 1000000").unwrap();
-        file.turn("c", &mailbox, now).unwrap();
-        assert_eq!(mailbox.waiting().count, 0);
-        assert!(reader.lookup(IpAddr::V6(90.into())).unwrap().is_some());
-    }
-
-    #[test]
-    fn a_table_that_is_gone_is_damage() {
-        let dir = TestDir::new();
-        let (mut file, _reader, mailbox) = setup(&dir);
-        file.writer.connection().execute_batch("DROP TABLE verdict").unwrap();
-        let now = SystemClock.now();
-        push(&mailbox, 1, now.mono - BATCH_WINDOW);
-        let damage = file.turn("c", &mailbox, now).unwrap_err();
-        assert!(damage.contains("no such table"), "{damage}");
-    }
-
-    #[test]
-    fn a_note_finds_damage_too() {
-        let dir = TestDir::new();
-        let (mut file, _reader, mailbox) = setup(&dir);
-        file.writer.connection().execute_batch("DROP TABLE meta").unwrap();
-        let now = SystemClock.now();
-        mailbox.note("a", "1", now.mono - BATCH_WINDOW);
-        let damage = file.turn("c", &mailbox, now).unwrap_err();
-        assert!(damage.contains("no such table"), "{damage}");
-    }
-}
+#[path = "storage_tests.rs"]
+mod tests;

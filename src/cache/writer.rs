@@ -273,7 +273,6 @@ mod tests {
                 seq: u64::from(n),
                 address: IpAddr::V4(n.into()),
                 record: record::parse(text),
-                at: Instant::now(),
             })
             .collect()
     }
