@@ -114,6 +114,7 @@ fn role() {
         "jail" => jail(&path),
         "note" => note(&path, first),
         "note for ever" => note_for_ever(&path),
+        "ask" => ask(&path, first),
         other => panic!("unknown role {other}"),
     }
 }
@@ -179,6 +180,52 @@ fn note_for_ever(path: &Path) {
         cache.note("counter", &n.to_string());
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// How often `ask` asks, and of how many it says so.
+const ASKING: Duration = Duration::from_millis(2);
+const ASKED: u32 = 100;
+
+/// Asks about `number` all the time, and says what has become of it.
+fn ask(path: &Path, number: u32) {
+    let mut cache = start(path);
+    let mut known = None;
+    for round in 0_u32.. {
+        let now = match cache.lookup(address(number)) {
+            Cached::Found(found) if found == verdict(number) => "known",
+            Cached::Found(_) => "worse",
+            _ => "gone",
+        };
+        if known != Some(now) {
+            known = Some(now);
+            say(now);
+        }
+        if round > 0 && round.is_multiple_of(ASKED) {
+            say("asked");
+        }
+        std::thread::sleep(ASKING);
+    }
+}
+
+/// A process that has been told to end.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// How often the storage thread of a process has gone to sleep.
+fn sleeps_of_storage(pid: u32) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let storage = tasks
+        .map(|task| task.unwrap().path())
+        .find(|task| std::fs::read_to_string(task.join("comm")).unwrap().trim() == "storage");
+    let status = std::fs::read_to_string(storage.unwrap().join("status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
 }
 
 fn notes(path: &Path) -> Vec<(String, String)> {
@@ -292,6 +339,53 @@ fn a_verdict_of_one_process_is_seen_by_another() {
         assert_eq!(reader.lookup(address(n)), Cached::Found(verdict(n)));
     }
     assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn what_any_program_removes_is_gone_for_a_process_that_remembers_it() {
+    let dir = TestDir::new("removed");
+    let mut cache = start(&dir.cache());
+    cache.store(address(1), verdict(1));
+    cache.store(address(2), verdict(2));
+    cache.flush_and_close();
+    // As sqlite3(1) does, which knows nothing of us.
+    let tool = Connection::open(dir.cache()).unwrap();
+    tool.busy_timeout(Duration::from_secs(10)).unwrap();
+    let mut processes = [1, 1, 2].map(|number| Killed(spawn("ask", &dir.cache(), number)));
+    for process in &mut processes {
+        wait_for_word(&mut process.0, "known");
+        // By now the memory answers.
+        wait_for_word(&mut process.0, "asked");
+    }
+    let begun = Instant::now();
+    tool.execute("DELETE FROM verdict WHERE address = x'0a000001'", []).unwrap();
+    wait_for_word(&mut processes[0].0, "gone");
+    wait_for_word(&mut processes[1].0, "gone");
+    // A second is what is promised; the machine may be slow.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    tool.execute("UPDATE verdict SET pregreet = 0", []).unwrap();
+    wait_for_word(&mut processes[2].0, "worse");
+    tool.execute("DELETE FROM verdict", []).unwrap();
+    wait_for_word(&mut processes[2].0, "gone");
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn look_ups_never_wake_the_storage_thread() {
+    let dir = TestDir::new("asleep");
+    let mut cache = start(&dir.cache());
+    cache.store(address(1), verdict(1));
+    cache.flush_and_close();
+    // What there is to do at the start is done when a second is over.
+    let mut process = Killed(spawn("ask", &dir.cache(), 1));
+    for _ in 0..Duration::from_secs(2).as_millis() / (ASKING * ASKED).as_millis() {
+        wait_for_word(&mut process.0, "asked");
+    }
+    let before = sleeps_of_storage(process.0.id());
+    for _ in 0..10 {
+        wait_for_word(&mut process.0, "asked");
+    }
+    assert_eq!(sleeps_of_storage(process.0.id()), before);
 }
 
 #[test]

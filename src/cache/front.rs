@@ -6,8 +6,14 @@
 //! leaves nothing to do: every enabled test passed and still valid. Such a record cannot
 //! be made worse by a newer one, because a verdict is only stored after a pass and keeps
 //! the stamps of tests that were not due; and one that would be better changes nothing for
-//! the client. What the memory would hide is a removal by hand, hence [`MEMORY_SPAN`]. Only
-//! if the file cannot be read, the memory answers whatever its age.
+//! the client.
+//!
+//! What the memory would hide is a removal. The file counts these ([`sqlite`](super::sqlite)),
+//! and the memory answers for [`TRUST`] since the count was last looked at: so a removal by
+//! any program reaches every worker within that time, for one read a second at most, made by a
+//! look-up, so that an idle process does nothing. A count that has changed says not what is
+//! gone: the memory forgets everything. Only if the file cannot be read, the memory answers
+//! all the same.
 
 use std::io;
 use std::net::IpAddr;
@@ -28,8 +34,12 @@ use super::watchdog::Watchdog;
 use crate::screen::event::Cached;
 use crate::screen::test_set::{CacheRecord, TestSet};
 
-/// For how long the memory answers instead of the file.
-const MEMORY_SPAN: Duration = Duration::from_secs(10);
+/// For how long the memory answers since it was last known that nothing was removed.
+const TRUST: Duration = Duration::from_secs(1);
+/// For how long, in seconds, a verdict is taken from the memory until the file is asked again.
+/// What the file does not count (a row that was replaced, a trigger that somebody dropped)
+/// counts after that.
+const MEMORY_SPAN: u32 = 600;
 /// For how long the exit of the process may wait for the disk.
 const CLOSE_SPAN: Duration = Duration::from_secs(3);
 /// The log of the database may grow to this size when a reader keeps it from being emptied.
@@ -78,13 +88,31 @@ impl CacheOptions {
 enum Mode {
     Off,
     Memory,
-    File { reader: Reader, unwritten: Unwritten },
+    File { reader: Reader, unwritten: Unwritten, removals: Removals },
+}
+
+/// What is known of verdicts that others remove.
+#[derive(Debug)]
+struct Removals {
+    /// How many there have been, if that could be read.
+    count: Option<i64>,
+    /// When that was looked at.
+    checked: Instant,
+}
+
+impl Mode {
+    /// The memory has to be empty until here: what is removed later is counted.
+    fn file(mut reader: Reader, now: Instant) -> Mode {
+        let removals = Removals { count: reader.removals().ok(), checked: now };
+        Mode::File { reader, unwritten: Unwritten::default(), removals }
+    }
 }
 
 /// The loop's handle of the cache, and of the storage thread.
 pub struct Cache {
     mode: Mode,
     recent: Recent,
+    started: Instant,
     options: CacheOptions,
     mailbox: Arc<Mailbox>,
     clock: Arc<dyn Clock>,
@@ -115,8 +143,9 @@ impl Cache {
             max_entries: options.max_entries,
         };
         let file = Opening { writer, log_limit: LOG_LIMIT, policy };
-        let mode = Mode::File { reader, unwritten: Unwritten::default() };
-        Cache::with_thread(mode, Some(file), options, watchdog, wake, Arc::new(SystemClock))
+        let clock = Arc::new(SystemClock);
+        let mode = Mode::file(reader, clock.now().mono);
+        Cache::with_thread(mode, Some(file), options, watchdog, wake, clock)
     }
 
     /// A cache without a file: it forgets everything with the process.
@@ -168,6 +197,7 @@ impl Cache {
         Ok(Cache {
             mode,
             recent,
+            started: clock.now().mono,
             options,
             mailbox,
             clock,
@@ -194,11 +224,10 @@ impl Cache {
 
     /// What is known about `address`.
     pub fn lookup(&mut self, address: IpAddr) -> Cached {
-        let now = self.clock.now();
         let remembered = match &mut self.mode {
             Mode::Off => return Cached::NotFound,
             Mode::Memory => return found(self.recent.get(address)),
-            Mode::File { reader, unwritten } => {
+            Mode::File { reader, unwritten, .. } => {
                 // Until the reader sees what was written.
                 if !reader.holds_snapshot() {
                     unwritten.settle(self.mailbox.written());
@@ -209,15 +238,19 @@ impl Cache {
                 self.recent.get(address)
             }
         };
-        if let Some(remembered) = remembered
-            && self.leaves_nothing_to_do(&remembered, now)
-        {
-            return Cached::Found(remembered.record);
+        let now = self.clock.now();
+        let second = self.second(now.mono);
+        if let Some(remembered) = remembered {
+            let record = remembered.record();
+            let is_young = second.saturating_sub(remembered.since) < MEMORY_SPAN;
+            if is_young && self.leaves_nothing_to_do(&record, now) && self.memory_counts(now.mono) {
+                return Cached::Found(record);
+            }
         }
-        let Mode::File { reader, .. } = &mut self.mode else { return Cached::NotFound };
+        let Mode::File { reader, .. } = &mut self.mode else { return found(remembered) };
         match reader.lookup(address) {
             Ok(Some(record)) => {
-                self.recent.insert(address, record, now.mono);
+                self.recent.insert(address, record, second);
                 Cached::Found(record)
             }
             Ok(None) => {
@@ -225,12 +258,11 @@ impl Cache {
                 Cached::NotFound
             }
             Err(Fault::Damaged(text)) => {
-                self.mailbox.report_damage(text);
-                self.go_on_in_memory();
+                self.damaged(text);
                 found(remembered)
             }
             Err(fault) => match remembered {
-                Some(remembered) => Cached::Found(remembered.record),
+                Some(remembered) => Cached::Found(remembered.record()),
                 None => Cached::Failed(fault.to_string()),
             },
         }
@@ -241,9 +273,9 @@ impl Cache {
         if matches!(self.mode, Mode::Off) {
             return;
         }
-        let now = Instant::now();
-        self.recent.insert(address, record, now);
-        let Mode::File { reader, unwritten } = &mut self.mode else { return };
+        let now = self.clock.now().mono;
+        self.recent.insert(address, record, self.second(now));
+        let Mode::File { reader, unwritten, .. } = &mut self.mode else { return };
         let seq = self.next_seq;
         self.next_seq += 1;
         unwritten.insert(seq, address, record);
@@ -297,9 +329,42 @@ impl Cache {
         }
     }
 
-    fn leaves_nothing_to_do(&self, remembered: &Remembered, now: Moment) -> bool {
-        now.mono.saturating_duration_since(remembered.since) < MEMORY_SPAN
-            && !self.options.enabled.iter().any(|test| remembered.record[test].is_due(now.wall))
+    fn leaves_nothing_to_do(&self, record: &CacheRecord, now: Moment) -> bool {
+        !self.options.enabled.iter().any(|test| record[test].is_due(now.wall))
+    }
+
+    /// Whether the memory knows of nothing that is gone. Looks at the count of removals if that
+    /// was long ago, and forgets everything if there was one.
+    fn memory_counts(&mut self, now: Instant) -> bool {
+        let Mode::File { reader, removals, .. } = &mut self.mode else { return true };
+        if now.saturating_duration_since(removals.checked) < TRUST {
+            return true;
+        }
+        removals.checked = now;
+        match reader.removals() {
+            Ok(count) if removals.count == Some(count) => true,
+            Ok(count) => {
+                removals.count = Some(count);
+                self.recent.clear();
+                false
+            }
+            Err(Fault::Damaged(text)) => {
+                self.damaged(text);
+                true
+            }
+            Err(_) => true,
+        }
+    }
+
+    /// Seconds since the start.
+    fn second(&self, now: Instant) -> u32 {
+        let span = now.saturating_duration_since(self.started);
+        u32::try_from(span.as_secs()).unwrap_or(u32::MAX)
+    }
+
+    fn damaged(&mut self, text: String) {
+        self.mailbox.report_damage(text);
+        self.go_on_in_memory();
     }
 
     fn go_on_in_memory(&mut self) {
@@ -325,7 +390,7 @@ impl std::fmt::Debug for Cache {
 }
 
 fn found(remembered: Option<Remembered>) -> Cached {
-    remembered.map_or(Cached::NotFound, |remembered| Cached::Found(remembered.record))
+    remembered.map_or(Cached::NotFound, |remembered| Cached::Found(remembered.record()))
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use crate::cache::sqlite::{OpenOptions, connect, open};
 use crate::cache::test_dir::TestDir;
 use crate::cache::watchdog::Heartbeat;
 use crate::screen::test_set::Test;
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 struct SetClock(Mutex<Moment>);
 
@@ -88,35 +90,95 @@ fn another_process_sees_a_verdict_without_a_close() {
     assert_eq!(unwritten.get(address(1)), None, "it is read from the file by now");
 }
 
+/// A cache with a clock of its own and nobody who writes, and another process.
+fn set_up(dir: &TestDir) -> (Cache, Arc<SetClock>, Connection) {
+    let opened = open(&dir.file("c"), &OpenOptions::default()).unwrap();
+    let clock = SetClock::new();
+    let mode = Mode::file(opened.reader, clock.now().mono);
+    let own = Arc::clone(&clock);
+    let cache = Cache::with_thread(mode, None, options(), None, Box::new(|| ()), own).unwrap();
+    (cache, clock, Connection::open(dir.file("c")).unwrap())
+}
+
+/// Another process stores what is valid until a second.
+fn put(other: &Connection, n: u32, end: u64) {
+    let sql = "INSERT INTO verdict VALUES (?1, ?2, 1, 1, 1, 1)
+               ON CONFLICT (address) DO UPDATE SET pregreet = ?2";
+    other.execute(sql, (n.to_be_bytes(), i64::try_from(end).unwrap())).unwrap();
+}
+
+const FAR: u64 = 4_000_000_000;
+
+/// Removes a verdict so that it is not counted, as no program does.
+fn remove_uncounted(other: &Connection, n: u32) {
+    other.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false).unwrap();
+    other.execute("DELETE FROM verdict WHERE address = ?1", [n.to_be_bytes()]).unwrap();
+    other.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, true).unwrap();
+}
+
 #[test]
 fn newer_verdicts_of_others_count_and_valid_ones_come_from_memory() {
     let dir = TestDir::new();
-    let opened = open(&dir.file("c"), &OpenOptions::default()).unwrap();
-    let Opened { reader, writer, .. } = opened;
-    let clock = SetClock::new();
-    let mode = Mode::File { reader, unwritten: Unwritten::default() };
-    let mut cache =
-        Cache::with_thread(mode, None, options(), None, Box::new(|| ()), clock.clone()).unwrap();
-    let other = |text: &str| {
-        let sql =
-            format!("INSERT OR REPLACE INTO verdict VALUES (x'00000001', {text}, 1, 1, 1, 1)");
-        writer.execute_batch(&sql).unwrap();
-    };
-    other("5");
+    let (mut cache, clock, other) = set_up(&dir);
+    put(&other, 1, 5);
     assert_eq!(cache.lookup(address(1)), Cached::Found(until(5)));
     let end = clock.now().wall.plus(Duration::from_secs(5));
-    other(&{ end.0 }.to_string());
+    put(&other, 1, end.0);
     assert_eq!(cache.lookup(address(1)), Cached::Found(until(end.0)), "the old one had expired");
-    writer.execute_batch("DELETE FROM verdict").unwrap();
+    remove_uncounted(&other, 1);
     assert_eq!(cache.lookup(address(1)), Cached::Found(until(end.0)), "from memory");
     clock.pass(Duration::from_secs(6));
     assert_eq!(cache.lookup(address(1)), Cached::NotFound, "expired, so the file is asked");
+}
 
-    other("4000000000");
-    assert_eq!(cache.lookup(address(1)), Cached::Found(until(4_000_000_000)));
-    writer.execute_batch("DELETE FROM verdict").unwrap();
-    clock.pass(MEMORY_SPAN);
+#[test]
+fn the_memory_answers_for_long_as_nothing_is_removed() {
+    let dir = TestDir::new();
+    let (mut cache, clock, other) = set_up(&dir);
+    put(&other, 1, FAR);
+    assert_eq!(cache.lookup(address(1)), Cached::Found(until(FAR)));
+    remove_uncounted(&other, 1);
+    for _ in 0..59 {
+        clock.pass(Duration::from_secs(10));
+        assert_eq!(cache.lookup(address(1)), Cached::Found(until(FAR)));
+    }
+    clock.pass(Duration::from_secs(10));
     assert_eq!(cache.lookup(address(1)), Cached::NotFound, "too old, so the file is asked");
+}
+
+#[test]
+fn a_removal_by_another_program_is_noticed_within_a_second() {
+    let dir = TestDir::new();
+    let (mut cache, clock, other) = set_up(&dir);
+    for n in 1..=3 {
+        put(&other, n, FAR);
+        assert_eq!(cache.lookup(address(n)), Cached::Found(until(FAR)));
+    }
+    other.execute("DELETE FROM verdict WHERE address = x'00000002'", []).unwrap();
+    clock.pass(TRUST - Duration::from_millis(1));
+    assert_eq!(cache.lookup(address(2)), Cached::Found(until(FAR)), "it was looked at just now");
+    clock.pass(Duration::from_millis(1));
+    // Whichever look-up it is that notices.
+    assert_eq!(cache.lookup(address(1)), Cached::Found(until(FAR)));
+    assert_eq!(cache.lookup(address(2)), Cached::NotFound);
+    assert_eq!(cache.lookup(address(3)), Cached::Found(until(FAR)));
+    other.execute("UPDATE verdict SET pregreet = 0", []).unwrap();
+    clock.pass(TRUST);
+    assert_eq!(cache.lookup(address(3)), Cached::Found(record::parse("0")));
+}
+
+#[test]
+fn what_was_removed_before_it_was_noticed_is_not_taken_in_again() {
+    let dir = TestDir::new();
+    let (mut cache, clock, other) = set_up(&dir);
+    put(&other, 1, FAR);
+    put(&other, 2, FAR);
+    other.execute("DELETE FROM verdict WHERE address = x'00000001'", []).unwrap();
+    // The count has changed by now, which is not known yet.
+    assert_eq!(cache.lookup(address(2)), Cached::Found(until(FAR)));
+    other.execute("DELETE FROM verdict", []).unwrap();
+    clock.pass(TRUST);
+    assert_eq!(cache.lookup(address(2)), Cached::NotFound);
 }
 
 #[test]
@@ -173,11 +235,11 @@ fn an_older_file_has_no_notes_and_takes_some() {
         let connection = connect(path, Duration::from_secs(5)).unwrap();
         connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
     };
-    assert_eq!((notes(&path), version(&path)), (vec![], 1));
+    assert_eq!(version(&path), 2);
     let mut cache = start(&path);
     cache.note("a", "1");
     cache.flush_and_close();
-    assert_eq!((notes(&path), version(&path)), (vec![pair("a", "1")], 1));
+    assert_eq!((notes(&path), version(&path)), (vec![pair("a", "1")], 2));
     assert_eq!(start(&path).lookup(address(1)), Cached::Found(until(4_000_000_000)));
 }
 
@@ -284,7 +346,7 @@ fn a_stuck_writer_costs_the_oldest_verdicts_only() {
     let opened = open(&dir.file("c"), &OpenOptions::default()).unwrap();
     let Opened { reader, .. } = opened;
     let options = CacheOptions { unwritten_entries: 10, recent_entries: 2, ..options() };
-    let mode = Mode::File { reader, unwritten: Unwritten::default() };
+    let mode = Mode::file(reader, Instant::now());
     let clock = Arc::new(SystemClock);
     let mut cache = Cache::with_thread(mode, None, options, None, Box::new(|| ()), clock).unwrap();
     for n in 0..100 {

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Statement};
 use self_cell::self_cell;
 
 use super::record::{self, Columns, Key};
-use super::sqlite::{Fault, columns_of};
+use super::sqlite::{Fault, META, columns_of, meta, query_meta};
 use crate::screen::test_set::CacheRecord;
 
 const VERDICT: &str = "
@@ -23,6 +23,7 @@ const VERDICT: &str = "
 /// Compiling a statement takes longer than a look-up.
 struct Statements<'connection> {
     verdict: Statement<'connection>,
+    meta: Statement<'connection>,
     begin: Statement<'connection>,
     end: Statement<'connection>,
 }
@@ -61,6 +62,7 @@ impl Reader {
         let prepared = Prepared::try_new(connection, |connection| {
             Ok::<_, rusqlite::Error>(Statements {
                 verdict: connection.prepare(VERDICT)?,
+                meta: connection.prepare(META)?,
                 begin: connection.prepare("BEGIN")?,
                 end: connection.prepare("COMMIT")?,
             })
@@ -87,6 +89,14 @@ impl Reader {
             }
         }
         Ok(self.columns(&Key::of(address))?.map(record::from_columns))
+    }
+
+    /// How many verdicts were removed by others, ever ([`meta::REMOVALS`]).
+    pub fn removals(&mut self) -> Result<i64, Fault> {
+        let count = self
+            .prepared
+            .with_dependent_mut(|_, statements| query_meta(&mut statements.meta, meta::REMOVALS));
+        Ok(count?.unwrap_or(0))
     }
 
     /// Look-ups until [`Reader::end_turn`] belong together.

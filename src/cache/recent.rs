@@ -2,23 +2,31 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::time::Instant;
 
+use super::record::Packed;
 use crate::screen::test_set::CacheRecord;
 
 /// A remembered verdict.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Remembered {
+    record: Packed,
+    /// When it was stored here or read from the file, in seconds.
+    pub since: u32,
+}
+
+impl Remembered {
     /// The verdict.
-    pub record: CacheRecord,
-    /// When it was stored here or read from the file.
-    pub since: Instant,
+    pub fn record(&self) -> CacheRecord {
+        self.record.into()
+    }
 }
 
 /// Verdicts by address; when there are too many, those not asked for lately are forgotten.
 ///
 /// Two generations: new and asked-for entries live in the young one; when that holds half
-/// of the capacity it becomes the old one, and the old one is forgotten as a whole.
+/// of the capacity it becomes the old one, and the old one is forgotten as a whole. Its table
+/// is emptied and used again: once both have grown to their size nothing is allocated any
+/// more, and emptying one is a matter of a microsecond.
 #[derive(Debug)]
 pub(super) struct Recent {
     young: HashMap<IpAddr, Remembered>,
@@ -37,9 +45,9 @@ impl Recent {
         self.half = (capacity / 2).max(1);
     }
 
-    /// Remembers `record`.
-    pub fn insert(&mut self, address: IpAddr, record: CacheRecord, now: Instant) {
-        self.put(address, Remembered { record, since: now });
+    /// Remembers `record`; it is second `now`.
+    pub fn insert(&mut self, address: IpAddr, record: CacheRecord, now: u32) {
+        self.put(address, Remembered { record: Packed::from(record), since: now });
     }
 
     /// What is remembered about `address`.
@@ -58,9 +66,16 @@ impl Recent {
         self.old.remove(&address);
     }
 
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.young.clear();
+        self.old.clear();
+    }
+
     fn put(&mut self, address: IpAddr, remembered: Remembered) {
         if self.young.len() >= self.half && !self.young.contains_key(&address) {
-            self.old = std::mem::take(&mut self.young);
+            std::mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
         }
         self.young.insert(address, remembered);
     }
@@ -81,39 +96,62 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_is_small() {
+        assert_eq!(size_of::<(IpAddr, Remembered)>(), 44);
+    }
+
+    #[test]
     fn never_holds_more_than_its_capacity() {
         let mut recent = Recent::new(100);
-        let now = Instant::now();
         for n in 0..10_000 {
-            recent.insert(address(n), record::parse("5"), now);
+            recent.insert(address(n), record::parse("5"), n);
             assert!(recent.len() <= 100);
         }
-        assert!(recent.get(address(9_999)).is_some());
+        assert_eq!(recent.get(address(9_999)).map(|found| found.since), Some(9_999));
         assert!(recent.get(address(9_000)).is_none());
+    }
+
+    #[test]
+    fn its_tables_do_not_grow_any_more_once_they_were_full() {
+        let mut recent = Recent::new(10_000);
+        let fill = |recent: &mut Recent, numbers: std::ops::Range<u32>| {
+            for n in numbers {
+                recent.insert(address(n), record::parse("5"), n);
+                // Some are asked for again, and some are removed.
+                recent.get(address(n.saturating_sub(6_000)));
+                recent.remove(address(n.saturating_sub(n % 977)));
+            }
+        };
+        fill(&mut recent, 0..20_000);
+        let grown = recent.young.capacity().max(recent.old.capacity());
+        fill(&mut recent, 20_000..200_000);
+        let capacities = [recent.young.capacity(), recent.old.capacity()];
+        assert!(capacities.iter().all(|capacity| *capacity <= grown), "{capacities:?} {grown}");
+        assert!(grown < 20_000, "{grown}");
     }
 
     #[test]
     fn what_is_asked_for_stays() {
         let mut recent = Recent::new(100);
-        let now = Instant::now();
-        recent.insert(address(7), record::parse("7"), now);
+        recent.insert(address(7), record::parse("7"), 0);
         for n in 1_000..10_000 {
-            recent.insert(address(n), record::parse("5"), now);
+            recent.insert(address(n), record::parse("5"), 0);
             let found = recent.get(address(7)).expect("asked for all the time");
-            assert_eq!(found.record, record::parse("7"));
+            assert_eq!(found.record(), record::parse("7"));
         }
     }
 
     #[test]
     fn the_newest_verdict_counts() {
         let mut recent = Recent::new(4);
-        let now = Instant::now();
-        recent.insert(address(1), record::parse("5"), now);
-        recent.insert(address(2), record::parse("5"), now);
-        recent.insert(address(3), record::parse("5"), now);
-        recent.insert(address(1), record::parse("6"), now);
-        assert_eq!(recent.get(address(1)).map(|found| found.record), Some(record::parse("6")));
+        for (n, text) in [(1, "5"), (2, "5"), (3, "5"), (1, "6")] {
+            recent.insert(address(n), record::parse(text), 0);
+        }
+        assert_eq!(recent.get(address(1)).map(|found| found.record()), Some(record::parse("6")));
         recent.remove(address(1));
         assert_eq!(recent.get(address(1)), None);
+        recent.insert(address(1), record::parse("6"), 0);
+        recent.clear();
+        assert_eq!(recent.len(), 0);
     }
 }

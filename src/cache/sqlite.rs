@@ -5,6 +5,13 @@
 //! one makes one write (which creates the log, its index, and seeds SQLite's random
 //! numbers), and closing a connection never checkpoints or removes the log.
 //!
+//! The file counts its removals: a trigger raises a number in `meta` for each verdict that
+//! is deleted or made worse, whatever program does it and whatever it knows of us, because
+//! a worker that remembers a verdict does not look at the file again. So deleting rows
+//! with sqlite3(1) is enough to make clients new for all running workers
+//! ([`front`](super::front)). [`connect`] switches the triggers off: what a worker itself
+//! does to the file, the clean-up above all, needs no counting.
+//!
 //! A process must never open the database file by other means while SQLite has it open:
 //! closing any descriptor of it drops the POSIX locks of the whole process.
 
@@ -16,7 +23,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Statement, TransactionBehavior,
+};
 
 use super::clock::wall_time;
 use super::filesystem::network_file_system;
@@ -29,7 +38,9 @@ use super::set_aside::set_aside;
 const APPLICATION_ID: i64 = 0x4750_7631;
 /// The schema that this version writes. Later ones only add columns and tables, so that a
 /// file with a higher number can be used as it is.
-const SCHEMA_VERSION: i64 = 1;
+///
+/// 1: the tables. 2: removals are counted.
+const SCHEMA_VERSION: i64 = 2;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS verdict (
@@ -40,7 +51,20 @@ const SCHEMA: &str = "
         non_smtp     INTEGER NOT NULL,
         bare_newline INTEGER NOT NULL
     ) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS meta (name TEXT NOT NULL PRIMARY KEY, value) WITHOUT ROWID;";
+    CREATE TABLE IF NOT EXISTS meta (name TEXT NOT NULL PRIMARY KEY, value) WITHOUT ROWID;
+    INSERT INTO meta (name, value)
+        SELECT 'removals', 0 WHERE NOT EXISTS (SELECT 1 FROM meta WHERE name = 'removals');
+    CREATE TRIGGER IF NOT EXISTS verdict_removed AFTER DELETE ON verdict BEGIN
+        UPDATE meta SET value = value + 1 WHERE name = 'removals';
+    END;
+    CREATE TRIGGER IF NOT EXISTS verdict_made_worse AFTER UPDATE ON verdict
+        WHEN NEW.address <> OLD.address
+            OR NEW.pregreet < OLD.pregreet OR NEW.dnsbl < OLD.dnsbl
+            OR NEW.pipelining < OLD.pipelining OR NEW.non_smtp < OLD.non_smtp
+            OR NEW.bare_newline < OLD.bare_newline
+    BEGIN
+        UPDATE meta SET value = value + 1 WHERE name = 'removals';
+    END;";
 
 /// How long the loop may wait for a lock of another process. Readers in WAL mode do not
 /// wait for writers; this is for the moments of a recovery.
@@ -55,6 +79,9 @@ pub(super) mod meta {
     pub const LAST_CLEANUP_COMPLETED: &str = "last_cleanup_completed";
     pub const CLEANUP_CLAIMED: &str = "cleanup_claimed";
     pub const IMPORT_FINISHED: &str = "import_finished";
+    /// How many verdicts were deleted or made worse, other than by workers and imports. Written
+    /// by triggers.
+    pub const REMOVALS: &str = "removals";
 }
 
 /// How to open the file.
@@ -236,13 +263,14 @@ fn open_connections(
     Ok(Ok(Opened { reader, writer, created, import_pending, set_aside: None, notes }))
 }
 
-/// A connection with the settings that every one has.
+/// A connection with the settings that every one has. What it removes is not counted.
 pub(super) fn connect(path: &Path, lock_wait: Duration) -> rusqlite::Result<Connection> {
     // No SQLITE_OPEN_CREATE: the file exists by now, with the right mode.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(lock_wait)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
@@ -277,8 +305,19 @@ pub(super) fn columns_of(row: &Row<'_>, first: usize) -> rusqlite::Result<Column
 
 /// The integer under `name` in `meta`.
 pub(super) fn get_meta(connection: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
-    let value = connection
-        .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| {
+    query_meta(&mut connection.prepare(META)?, name)
+}
+
+/// A statement for [`query_meta`].
+pub(super) const META: &str = "SELECT value FROM meta WHERE name = ?1";
+
+/// The integer under `name`, by a statement that is compiled already.
+pub(super) fn query_meta(
+    statement: &mut Statement<'_>,
+    name: &str,
+) -> rusqlite::Result<Option<i64>> {
+    let value = statement
+        .query_row([name], |row| {
             Ok(match row.get_ref(0)? {
                 ValueRef::Integer(number) => Some(number),
                 _ => None,

@@ -60,6 +60,69 @@ fn a_file_of_a_later_version_is_used_as_it_is() {
     assert_eq!(version, 9);
 }
 
+/// What version 1 made.
+const SCHEMA_1: &str = "
+    CREATE TABLE verdict (address BLOB NOT NULL PRIMARY KEY, pregreet INTEGER NOT NULL,
+        dnsbl INTEGER NOT NULL, pipelining INTEGER NOT NULL, non_smtp INTEGER NOT NULL,
+        bare_newline INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE meta (name TEXT NOT NULL PRIMARY KEY, value) WITHOUT ROWID;
+    INSERT INTO verdict VALUES (x'c0000201', 77, 1, 1, 1, 1);
+    INSERT INTO meta VALUES ('import_finished', 5), ('note:a', 'text');
+    PRAGMA application_id = 0x47507631; PRAGMA user_version = 1; PRAGMA journal_mode = wal;";
+
+fn removals(connection: &Connection) -> Option<i64> {
+    get_meta(connection, meta::REMOVALS).unwrap()
+}
+
+#[test]
+fn an_older_file_is_upgraded_while_an_older_process_uses_it() {
+    let dir = TestDir::new();
+    let path = dir.file("cache.sqlite");
+    let older = Connection::open(&path).unwrap();
+    older.execute_batch(SCHEMA_1).unwrap();
+    let mut count = older.prepare("SELECT count(*) FROM verdict").unwrap();
+    assert_eq!(count.query_row([], |row| row.get::<_, i64>(0)), Ok(1));
+    for _ in 0..2 {
+        let mut opened = open(&path, &OpenOptions::default()).unwrap();
+        assert!(!opened.created && !opened.import_pending);
+        assert_eq!(opened.notes, [("a".to_owned(), "text".to_owned())]);
+        assert!(opened.reader.lookup("192.0.2.1".parse().unwrap()).unwrap().is_some());
+        assert_eq!(removals(&opened.writer), Some(0));
+    }
+    assert_eq!(count.query_row([], |row| row.get::<_, i64>(0)), Ok(1));
+    older.execute("INSERT INTO verdict VALUES (x'c0000202', 77, 1, 1, 1, 1)", []).unwrap();
+    older.execute("DELETE FROM verdict", []).unwrap();
+    assert_eq!(removals(&older), Some(2));
+}
+
+#[test]
+fn what_others_remove_or_make_worse_is_counted_and_what_we_do_is_not() {
+    let dir = TestDir::new();
+    let path = dir.file("cache.sqlite");
+    let opened = open(&path, &OpenOptions::default()).unwrap();
+    let other = Connection::open(&path).unwrap();
+    for n in 0..10 {
+        insert(&opened, [192, 0, 2, n], 77);
+    }
+    let tidy = "DELETE FROM verdict WHERE address < x'c0000203';
+                UPDATE verdict SET pregreet = 5 WHERE address = x'c0000203'";
+    opened.writer.execute_batch(tidy).unwrap();
+    assert_eq!(removals(&other), Some(0));
+    for (sql, count) in [
+        ("INSERT INTO verdict VALUES (x'c0000301', 0, 0, 0, 0, 0)", 0),
+        ("UPDATE verdict SET pregreet = 78, dnsbl = 5 WHERE address = x'c0000304'", 0),
+        ("UPDATE verdict SET pregreet = 78 WHERE address = x'c0000204'", 0),
+        ("UPDATE verdict SET dnsbl = 0 WHERE address = x'c0000204'", 1),
+        ("UPDATE verdict SET address = x'c0000404' WHERE address = x'c0000204'", 2),
+        ("DELETE FROM verdict WHERE address = x'c0000205'", 3),
+        ("DELETE FROM verdict", 10),
+        ("DELETE FROM verdict", 10),
+    ] {
+        other.execute(sql, []).unwrap();
+        assert_eq!(removals(&opened.writer), Some(count), "{sql}");
+    }
+}
+
 #[test]
 fn foreign_and_damaged_files_are_set_aside() {
     let dir = TestDir::new();
