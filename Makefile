@@ -16,7 +16,7 @@ EXAMPLES = main.cf.example master.cf.example gatepost.cf.example
 postfix = $(shell PATH="$$PATH:/usr/sbin"; { postconf -h $(1) || postconf -dh $(1); } 2>/dev/null)
 
 .PHONY: all build run test lint unit conformance logtools selftest fuzz bench bench-dnsbl \
-	bench-parts install uninstall clean man-check help
+	bench-parts bench-cache install uninstall clean man-check help
 
 all: build
 
@@ -58,6 +58,10 @@ bench-dnsbl: ## measure DNS blocklist look-ups beside dnsblog(8) (as root)
 
 bench-parts: ## measure small parts by themselves (BENCH_OPTIONS: a part of their names)
 	$(CARGO) bench --locked --bench parts --bench allocations -- $(BENCH_OPTIONS)
+
+bench-cache: ## measure the cache file with a million entries in it
+	$(CARGO) build --release --locked --example slowsync
+	$(CARGO) bench --locked --bench cache_file
 
 install: ## install the built binary, the manual pages and the examples
 	@test -x "$(BINARY)" || { echo "$(BINARY) is not there: run 'make build' first" >&2; exit 1; }
