@@ -1,7 +1,7 @@
 //! What the core keeps of a client that waits.
 
 use gatepost::event::timers::{Key, Timers};
-use gatepost::screen::dnsbl::answer::Answer;
+use gatepost::screen::dnsbl::answer::{Answer, ListId, Question};
 use gatepost::screen::dnsbl::lists::Lists;
 use gatepost::screen::dnsbl::site::parse_sites;
 use gatepost::screen::event::{Input, Output};
@@ -71,12 +71,15 @@ fn with_lists() -> Policy {
 
 fn answered(stage: &mut Stage) -> SessionId {
     let session = stage.connect();
-    let asked = stage.out.clone();
-    for output in asked {
-        if let Output::AskList(question) = output {
-            let answer = Answer::NotListed { ttl: Some(300) };
-            stage.feed(Input::ListAnswer { question, answer: &answer });
-        }
+    let asked = stage.out.iter().rev().find_map(|output| match output {
+        Output::AskList(question) => Some(*question),
+        _ => None,
+    });
+    let Some(last) = asked else { panic!("nothing was asked: {:?}", stage.out) };
+    for list in 0..=last.list.0 {
+        let question = Question { list: ListId(list), ..last };
+        let answer = Answer::NotListed { ttl: Some(300) };
+        stage.feed(Input::ListAnswer { question, answer: &answer });
     }
     session
 }

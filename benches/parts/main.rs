@@ -32,8 +32,8 @@ use criterion::Criterion;
 fn main() {
     // Short: all of it is to be measured again after every change.
     let criterion = Criterion::default()
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(600))
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_millis(400))
         .sample_size(20)
         .nresamples(5_000)
         .without_plots();

@@ -140,7 +140,7 @@ fn slow<F: FnMut()>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, prepar
         bencher.iter(&mut run);
     });
     group.sample_size(20);
-    group.measurement_time(Duration::from_millis(600));
+    group.measurement_time(Duration::from_millis(400));
 }
 
 fn lists(criterion: &mut Criterion) {
