@@ -39,6 +39,8 @@ def measure(chosen, root: Path) -> int:
     """All scenarios; their tables are printed as they are done."""
     runner = Runner(root, chosen)
     description = machine.describe(runner.version, root)
+    if chosen.quick:
+        description.insert(0, "quick: a quarter of the load, or less")
     print("\n".join(description), flush=True)
     done, failures = [], []
     for scenario in chosen.scenarios:
