@@ -22,7 +22,7 @@ use super::table_servers::TableServers;
 use crate::cache::watchdog::Heartbeat;
 use crate::control::{Channel, FromWorker};
 use crate::event::conn::Conn;
-use crate::event::reactor::{Reactor, Ready, Source};
+use crate::event::reactor::{MOST_EVENTS, Reactor, Ready, Source};
 use crate::event::timers::{Key, Timers};
 use crate::postfix::maillog;
 use crate::postfix::pass::PassError;
@@ -33,6 +33,10 @@ use crate::screen::screener::Screener;
 use crate::screen::session::SessionId;
 use crate::screen::slots::{ById, Slots};
 use crate::screen::test_set::UnixTime;
+
+/// How much later than it should a deadline may come while there is more to be seen than one
+/// turn can hold.
+const GRACE: Duration = Duration::from_millis(20);
 
 /// How long to wait when the log service has no room.
 const LOG_RETRY: Duration = Duration::from_millis(1);
@@ -274,11 +278,12 @@ impl Worker {
                 || !self.readable.is_empty()
                 || !self.acceptable.is_empty()
                 || self.has_answers();
-            let deadline = if busy { Some(Instant::now()) } else { self.next_deadline() };
+            let looked = Instant::now();
+            let deadline = if busy { Some(looked) } else { self.next_deadline() };
             self.reactor.wait(deadline, &mut ready)?;
             self.heartbeat.turn_begins();
             self.sources.cache.begin_turn();
-            self.turn(&ready);
+            self.turn(&ready, looked);
             self.sources.cache.end_turn();
             self.heartbeat.turn_ends();
         }
@@ -306,8 +311,14 @@ impl Worker {
             .min()
     }
 
-    fn turn(&mut self, ready: &[Ready]) {
+    /// `looked` is when what is ready was asked for.
+    fn turn(&mut self, ready: &[Ready], looked: Instant) {
         let now = now();
+        // A client must not be let in at the end of its wait while what it has said before that
+        // waits to be seen. So a deadline has come if it had before the look at the sockets; if
+        // not all was seen then, it may have to come once more, but not for long.
+        let seen_until =
+            if ready.len() < MOST_EVENTS { Some(looked) } else { looked.checked_sub(GRACE) };
         // What was left over from earlier turns; what this turn adds waits for the next one.
         let (results, readable) = (self.results.len(), self.readable.len());
         let acceptable = self.acceptable.len();
@@ -321,7 +332,7 @@ impl Worker {
             }
         }
         self.list_answers(now);
-        while let Some(timer) = self.timers.pop_expired(now.mono) {
+        while let Some(timer) = seen_until.and_then(|until| self.timers.pop_expired(until)) {
             self.expired(timer, now);
         }
         for _ in 0..readable {
