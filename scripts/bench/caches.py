@@ -68,6 +68,8 @@ def _make_btree(cache: Cache, path: Path, config_directory: Path) -> None:
     # In the order of the keys, as it is fastest.
     keys = sorted(str(address) for address in cache.network.addresses(cache.entries))
     lines = "".join(f"{key}\t{stamp};{stamp};{stamp};{stamp};{stamp}\n" for key in keys)
+    if cache.is_clean:
+        lines += f"_LAST_CACHE_CLEANUP_COMPLETED_\t{int(time.time())}\n"
     subprocess.run(["postmap", "-c", config_directory, "-i", f"btree:{path.with_suffix('')}"],
                    input=lines.encode(), check=True)
 
@@ -79,6 +81,9 @@ def _make_sqlite(cache: Cache, path: Path, _config_directory: Path) -> None:
     connection.execute("BEGIN")
     # Otherwise postscreen's own cache would be looked for, and taken over.
     connection.execute("INSERT INTO meta VALUES ('import_finished', ?)", (int(time.time()),))
+    if cache.is_clean:
+        connection.execute("INSERT INTO meta VALUES ('last_cleanup_completed', ?)",
+                           (int(time.time()),))
     connection.executemany("INSERT INTO verdict VALUES (?, ?, ?, ?, ?, ?)",
                            ((address.packed, *[stamp] * 5)
                             for address in cache.network.addresses(cache.entries)))

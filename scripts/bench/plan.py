@@ -61,6 +61,11 @@ class Cache:
     entries: int
     days: int = 20              # until they expire; negative: since
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether it was cleaned up a moment ago: otherwise each start begins with that."""
+        return self.days >= 0
+
 
 @dataclass(frozen=True)
 class Setting:
