@@ -23,8 +23,9 @@ const JUMP: Duration = Duration::from_secs(24 * 3_600);
 /// A run whose process has not been heard of for so long is taken over.
 const CLAIM: Duration = Duration::from_secs(300);
 const CLAIM_RENEWAL: Duration = Duration::from_secs(60);
-/// More rows than this do not fit on a page of 4096 bytes.
-const MAX_ROWS_PER_PAGE: u64 = 256;
+/// Rows on a page of 4096 bytes, as far as can be told without counting: half of what fits, as
+/// addresses come in any order. If there are more, the next clean-up finds out.
+const ROWS_PER_PAGE: u64 = 128;
 
 /// What is removed, and when.
 #[derive(Clone, Debug)]
@@ -148,7 +149,7 @@ pub(super) struct Cleanup {
     due: Option<Instant>,
     next_step: Option<Instant>,
     previous: Option<Moment>,
-    /// Not fewer records than this are in the file.
+    /// About as many records are in the file, or fewer.
     entries: Option<u64>,
     /// When [`Cleanup::entries`] may be looked at again.
     count_after: Option<Instant>,
@@ -218,9 +219,13 @@ impl Cleanup {
             self.due = Some(now.mono + time_left(last_completed(connection)?, interval, now.wall));
         }
         if self.policy.max_entries.is_some() {
-            let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
-            let pages = u64::try_from(pages).unwrap_or(0);
-            self.entries = Some(pages.saturating_mul(MAX_ROWS_PER_PAGE));
+            let count = |pragma| -> Result<u64, Fault> {
+                let pages: i64 = connection.pragma_query_value(None, pragma, |row| row.get(0))?;
+                Ok(u64::try_from(pages).unwrap_or(0))
+            };
+            // Earlier clean-ups leave many free ones.
+            let pages = count("page_count")?.saturating_sub(count("freelist_count")?);
+            self.entries = Some(pages.saturating_mul(ROWS_PER_PAGE));
         }
         Ok(())
     }

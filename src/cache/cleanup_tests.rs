@@ -275,6 +275,21 @@ fn what_expires_first_goes_first_when_there_are_too_many() {
 }
 
 #[test]
+fn pages_that_are_free_do_not_count() {
+    let mut bench = Bench::new();
+    bench.store((1..=20_000).map(|n| (n, format!("{};1;1;1;1", at(-2 * RETENTION)))));
+    bench.run(&mut Cleanup::new(policy(&[Test::Pregreet])));
+    let pages = |name| -> u32 {
+        bench.writer.connection().pragma_query_value(None, name, |row| row.get(0)).unwrap()
+    };
+    assert!(pages("page_count") > 50 && pages("freelist_count") > 50);
+    let max_entries = Some(1_000);
+    let mut cleanup = Cleanup::new(Policy { max_entries, ..policy(&[Test::Pregreet]) });
+    bench.turn(&mut cleanup);
+    assert!(cleanup.run.is_none(), "there is nothing to count");
+}
+
+#[test]
 fn a_small_file_is_not_counted() {
     let mut bench = Bench::new();
     let mut cleanup = Cleanup::new(Policy {
