@@ -77,6 +77,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("pcre2_sys", &["sys"]),
     ("mio", &["event", "dns", "daemon"]),
     ("hickory_resolver", &["dns"]),
+    ("hashbrown", &["dns"]),
     ("heed", &["sys"]),
 ];
 

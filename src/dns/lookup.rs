@@ -33,14 +33,10 @@ pub(super) struct Lookup {
     until: Option<Tick>,
     /// Until when the client wants to know.
     client: Option<Tick>,
-    /// When the last question went out.
-    pub asked: Option<Tick>,
     /// When the servers have had all the time that resolv.conf gives them.
     pub gives_up: Option<Tick>,
     /// When the time for this look-up's turn in `timers` is.
     pub wakes: Option<Tick>,
-    /// The questions that are out to other servers.
-    more_exchanges: Option<Box<[Option<Exchange>; MOST_SERVERS]>>,
     rare: Option<Box<Rare>>,
 }
 
@@ -74,6 +70,8 @@ struct Rare {
     /// What decides about letter case; 0: as it is.
     case: u64,
     tcp: Option<(ChannelId, usize)>,
+    /// The questions that are out to other servers.
+    exchanges: [Option<Exchange>; MOST_SERVERS],
     alias: Option<Box<QueryName>>,
     aliases: u8,
 }
@@ -91,10 +89,8 @@ impl Lookup {
             exchange: None,
             until: None,
             client: None,
-            asked: None,
             gives_up: None,
             wakes: None,
-            more_exchanges: None,
             rare: (case != 0).then(|| Box::new(rare)),
         }
     }
@@ -190,15 +186,16 @@ impl Lookup {
 
     /// The question that is out to a server.
     pub fn exchange(&self, server: usize) -> Option<Exchange> {
-        let more = self.more_exchanges.iter().flat_map(|more| more.iter()).flatten();
-        self.exchange.iter().chain(more).find(|exchange| exchange.server() == server).copied()
+        let more = self.rare.iter().flat_map(|rare| &rare.exchanges);
+        let mut all = std::iter::once(&self.exchange).chain(more).flatten();
+        all.find(|exchange| exchange.server() == server).copied()
     }
 
     /// No answer of this server is waited for any more.
     pub fn take_exchange(&mut self, server: usize) -> Option<Exchange> {
-        let more = self.more_exchanges.iter_mut().flat_map(|more| more.iter_mut());
-        let mut places = std::iter::once(&mut self.exchange).chain(more);
-        places.find_map(|place| place.take_if(|exchange| exchange.server() == server))
+        let more = self.rare.iter_mut().flat_map(|rare| &mut rare.exchanges);
+        let mut all = std::iter::once(&mut self.exchange).chain(more);
+        all.find_map(|place| place.take_if(|exchange| exchange.server() == server))
     }
 
     /// A question is out; there is no other one to its server.
@@ -207,18 +204,16 @@ impl Lookup {
             self.exchange = Some(exchange);
             return;
         }
-        let more = self.more_exchanges.get_or_insert_default();
         // There is one place for each server.
-        if let Some(place) = more.iter_mut().find(|place| place.is_none()) {
+        if let Some(place) = self.rare().exchanges.iter_mut().find(|place| place.is_none()) {
             *place = Some(exchange);
         }
     }
 
     /// Takes out all the questions.
     pub fn take_exchanges(&mut self) -> impl Iterator<Item = Exchange> + use<> {
-        let more = self.more_exchanges.take();
-        let more = more.into_iter().flat_map(|more| more.into_iter().flatten());
-        self.exchange.take().into_iter().chain(more)
+        let more = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.exchanges));
+        self.exchange.take().into_iter().chain(more.into_iter().flatten().flatten())
     }
 
     /// The name to ask for.
@@ -269,7 +264,7 @@ mod tests {
 
     #[test]
     fn look_ups_are_small() {
-        assert!(size_of::<Lookup>() <= 104, "{}", size_of::<Lookup>());
+        assert!(size_of::<Lookup>() <= 88, "{}", size_of::<Lookup>());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 pub mod cache;
 mod course;
+mod index;
 mod lookup;
 mod name;
 pub mod query;

@@ -5,7 +5,6 @@ mod replies;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use mio::Registry;
 
 use super::cache::AnswerCache;
 use super::course::{Course, Step};
+use super::index::Index;
 use super::lookup::{Lookup, Stage, UnderWay};
 use super::query;
 use super::queue::FairQueue;
@@ -24,7 +24,7 @@ pub use super::transport::TokenMaker;
 use super::transport::{SendError, Transport};
 use super::udp::random_id;
 use super::{ChannelId, LookupId, Slots};
-use crate::screen::dnsbl::answer::{Answer, Asker, Failure, ListId, Question};
+use crate::screen::dnsbl::answer::{Answer, Asker, Failure, Question};
 
 /// A datagram that has no answer after this time is no longer under way: the server has read
 /// it and is asking others, or it is lost. So a list that is silent takes no room from the
@@ -84,7 +84,7 @@ pub struct Resolver {
     ranking: Ranking,
     cache: AnswerCache,
     lookups: Slots<Lookup>,
-    by_key: HashMap<(IpAddr, ListId), LookupId>,
+    index: Index,
     queue: FairQueue<LookupId>,
     timers: Timers,
     /// How many datagrams are under way; the older ones may be settled, or answered.
@@ -125,7 +125,7 @@ impl Resolver {
             domains,
             limits,
             lookups: Slots::default(),
-            by_key: HashMap::new(),
+            index: Index::default(),
             queue: FairQueue::default(),
             timers: Timers::default(),
             under_way: 0,
@@ -150,8 +150,8 @@ impl Resolver {
             return;
         }
         let Question { asker, address, list } = question;
-        let lookup = match self.by_key.get(&(address, list)) {
-            Some(lookup) => *lookup,
+        let lookup = match self.index.get(&self.lookups, address, list) {
+            Some(lookup) => lookup,
             None => {
                 let remembered = match asker {
                     Asker::Client => self.cache.get(address, list, now),
@@ -185,7 +185,7 @@ impl Resolver {
         let course = Course::new(self.ranking.first(now), self.servers.list.len());
         let case = if self.limits.mixed_case { random_bits() } else { 0 };
         let id = self.lookups.insert(Lookup::new(question, course, case))?;
-        self.by_key.insert((address, list), id);
+        self.index.insert(&self.lookups, id);
         self.queue.push(address, id);
         Some(id)
     }
@@ -194,11 +194,10 @@ impl Resolver {
     pub fn cancel(&mut self, question: Question, now: Instant) {
         self.now = now;
         self.answers.remove(&question);
-        let Some(id) = self.by_key.get(&(question.address, question.list)).copied() else {
-            return;
-        };
+        let Question { asker, address, list } = question;
+        let Some(id) = self.index.get(&self.lookups, address, list) else { return };
         let Some(lookup) = self.lookups.get_mut(id) else { return };
-        lookup.leave(question.asker);
+        lookup.leave(asker);
         if lookup.is_forgotten() {
             self.remove(id, now);
             self.send_queued(now);
@@ -259,7 +258,7 @@ impl Resolver {
     /// Gives back the room for what is gone, after a rush.
     fn shrink(&mut self) {
         self.lookups.shrink();
-        self.by_key.shrink_to(2 * self.by_key.len());
+        self.index.shrink(&self.lookups);
         self.queue.shrink();
         let lookups = &self.lookups;
         self.timers.tidy(lookups.len(), |at, id| is_known(lookups, at, id));
@@ -334,7 +333,8 @@ impl Resolver {
         let overdue = [lookup.take_overdue(tick), lookup.take_overdue(tick)];
         let forgotten = lookup.is_forgotten();
         let gives_up = lookup.gives_up.is_some_and(|at| at <= tick);
-        let (stage, server, asked) = (lookup.stage(), lookup.course.server(), lookup.asked);
+        let (stage, server) = (lookup.stage(), lookup.course.server());
+        let wait = lookup.course.wait(&self.servers);
         for question in overdue.into_iter().flatten() {
             self.counters.failed += 1;
             self.tell(question, Answer::Failed(Failure::TimeLimit));
@@ -345,7 +345,7 @@ impl Resolver {
         match stage {
             Stage::Asking(at) if at <= tick => {
                 self.settle(id);
-                let asked = asked.map_or(now, |asked| self.epoch.instant(asked));
+                let asked = self.epoch.instant(at).checked_sub(wait).unwrap_or(now);
                 self.ranking.missed(server, asked, now);
                 if !gives_up {
                     self.take_step(id, Course::silent, now);
@@ -433,7 +433,6 @@ impl Resolver {
                     self.transport.close_question(old, now);
                 }
                 lookup.add_exchange(exchange);
-                lookup.asked = Some(self.epoch.tick(now));
                 let until = now + lookup.course.wait(&self.servers);
                 lookup.go_on(Stage::Asking(self.epoch.tick(until)));
                 let gives_up = now + Course::time_limit(&self.servers);
@@ -514,9 +513,8 @@ impl Resolver {
     fn remove(&mut self, id: LookupId, now: Instant) {
         self.settle(id);
         self.close_questions(id, now);
-        if let Some(lookup) = self.lookups.remove(id) {
-            self.by_key.remove(&(lookup.address, lookup.list));
-        }
+        self.index.remove(&self.lookups, id);
+        self.lookups.remove(id);
     }
 
     /// No answer to what was asked so far is wanted any more.
