@@ -34,6 +34,10 @@ const SETTLED: Duration = Duration::from_millis(250);
 /// How long a look-up waits for a free descriptor or connection before it tries again.
 const SHORTAGE_WAIT: Duration = Duration::from_millis(200);
 
+/// So many times more room than look-ups is given back, if there is room for many.
+const SPARE_ROOM: usize = 8;
+const MANY: usize = 1000;
+
 /// The bounds of a resolver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
@@ -515,6 +519,10 @@ impl Resolver {
         self.close_questions(id, now);
         self.index.remove(&self.lookups, id);
         self.lookups.remove(id);
+        // After a rush. It does not happen again before most of those who are left have gone.
+        if self.lookups.len() < self.lookups.room() / SPARE_ROOM && self.lookups.room() > MANY {
+            self.shrink();
+        }
     }
 
     /// No answer to what was asked so far is wanted any more.

@@ -66,6 +66,11 @@ impl<T> Slots<T> {
         Some(value)
     }
 
+    /// How many values there is room for.
+    pub fn room(&self) -> usize {
+        self.table.values.capacity()
+    }
+
     /// Gives back the room of values that are gone.
     pub fn shrink(&mut self) {
         self.table.values.shrink_to(2 * self.table.values.len());
