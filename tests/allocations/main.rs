@@ -151,7 +151,9 @@ fn new_clients() {
 }
 
 fn early_talkers() {
-    check("postscreen_greet_action = drop", HARDLY_ANY, |site, addresses| {
+    // Long enough for the last one to be early, too.
+    let main_cf = "postscreen_greet_action = drop\npostscreen_greet_wait = 10s";
+    check(main_cf, HARDLY_ANY, |site, addresses| {
         for mut client in connect(site, addresses) {
             client.expect_teaser();
             client.send("EHLO client.example\r\n");
