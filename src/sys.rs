@@ -145,6 +145,11 @@ pub fn errno_text(errno: Errno) -> &'static str {
     known.map_or(errno.desc(), String::as_str)
 }
 
+/// The error number of an error that came from a system call; EIO for any other.
+pub fn errno_of(error: &std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
 fn strerror(code: libc::c_int) -> String {
     let mut buffer = [0_u8; 256];
     // SAFETY: the call writes at most `buffer.len()` bytes into `buffer`, which outlives it,

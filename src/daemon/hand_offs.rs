@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 
 use mio::Interest;
 use mio::unix::SourceFd;
-use nix::errno::Errno;
 
 use super::worker::{Outcome, Worker};
 use crate::event::reactor::{MOST_EVENTS, Reactor, Ready, Source};
@@ -24,6 +23,7 @@ use crate::postfix::maillog;
 use crate::postfix::pass::{self, PassError};
 use crate::screen::event::{HandOffResult, Input, Now};
 use crate::screen::session::SessionId;
+use crate::sys::errno_of;
 
 /// How long after a hand-off it is looked after, if nothing else happens: an idle smtpd(8)
 /// needs less.
@@ -155,7 +155,7 @@ impl Worker {
         server: SocketAddr,
     ) -> Result<Heard, PassError> {
         let Some(conn) = self.conns.get_mut(id) else { return Ok(Heard::Later) };
-        let socket = conn.lend(&self.reactor).map_err(|error| PassError::Send(errno(&error)))?;
+        let socket = conn.lend(&self.reactor).map_err(|error| PassError::Send(errno_of(&error)))?;
         pass::encode(&mut self.bytes, client, server);
         let service = &self.settings.pass_service;
         let channel = pass::connect_and_send(service, socket, &self.bytes)?;
@@ -186,8 +186,4 @@ impl Worker {
             (Look::Never | Look::At(_), _) => {}
         }
     }
-}
-
-fn errno(error: &io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }

@@ -15,7 +15,7 @@ use crate::event::reactor::Source;
 use crate::postfix::tlsproxy::{self, Exchange, Failure, Form, RequestError, Step};
 use crate::screen::event::{Input, Now, TlsNews, TlsTrouble};
 use crate::screen::session::SessionId;
-use crate::sys::errno_text;
+use crate::sys::{errno_of, errno_text};
 
 /// The TLS service.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Worker {
         let source = Source::TlsChannel(id);
         self.reactor
             .register(&mut channel, source, Interest::READABLE)
-            .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+            .map_err(|error| errno_of(&error))?;
         self.asking.insert(id, Asking { channel, exchange: Exchange::new(), client });
         Ok(())
     }
@@ -100,9 +100,7 @@ impl Worker {
                     ErrorKind::WouldBlock => return,
                     ErrorKind::Interrupted => Ok(Step::Wait),
                     _ if asking.exchange.was_greeted() => Err(Trouble::Says(Failure::Status(None))),
-                    _ => Err(Trouble::Channel(
-                        error.raw_os_error().map_or(Errno::EIO, Errno::from_raw),
-                    )),
+                    _ => Err(Trouble::Channel(errno_of(&error))),
                 },
             };
             let done = match step {

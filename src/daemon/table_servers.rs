@@ -5,7 +5,7 @@
 //! of it in any case.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ use crate::screen::event::{Input, Now};
 use crate::screen::ration::Ration;
 use crate::screen::session::SessionId;
 use crate::screen::slots::Slots;
-use crate::sys::errno_text;
+use crate::sys::{errno_of, errno_text};
 
 /// How long a question may take. More than that would have been the end of postscreen(8), by
 /// its watchdog.
@@ -501,10 +501,6 @@ fn tcp(addresses: &[SocketAddr], first: usize) -> Result<Stream, Errno> {
         }
     }
     Err(last)
-}
-
-fn errno_of(error: &io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
 impl Worker {

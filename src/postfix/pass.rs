@@ -49,8 +49,8 @@ pub fn encode(payload: &mut Vec<u8>, client: SocketAddr, server: SocketAddr) {
 /// that it holds in a jail too), without ever waiting.
 ///
 /// The returned connection becomes readable (end of file) when the receiver has taken
-/// everything. Until then keep the client's descriptor open, but neither read nor write it:
-/// it is the receiver's.
+/// everything. The client is the receiver's from now on: our descriptor may be closed, as the
+/// kernel keeps what is under way, but neither read nor written.
 ///
 /// # Errors
 /// See [`PassError`]; the caller still owns the client then.

@@ -199,7 +199,8 @@ pub enum Output {
     StoreList(guard::saved::Saved),
     /// Remember this about the address.
     Store(IpAddr, CacheRecord),
-    /// Hand the client to smtpd(8), and keep the descriptor until the result is in.
+    /// Hand the client to smtpd(8). If that fails, [`Input::HandOff`] says so, and the client
+    /// is still there.
     HandOff {
         /// The session.
         session: SessionId,
