@@ -15,7 +15,7 @@ EXAMPLES = main.cf.example master.cf.example gatepost.cf.example
 # A parameter of Postfix, configured or not.
 postfix = $(shell PATH="$$PATH:/usr/sbin"; { postconf -h $(1) || postconf -dh $(1); } 2>/dev/null)
 
-.PHONY: all build run test lint unit conformance logtools selftest fuzz bench bench-dnsbl \
+.PHONY: all build run test lint unit conformance logtools selftest torture fuzz bench bench-dnsbl \
 	bench-parts bench-cache install uninstall clean man-check help
 
 all: build
@@ -26,7 +26,7 @@ build: ## build the release binary
 run: ## try Gatepost in a private Postfix instance on 127.0.0.1:2525
 	@env --default-signal=HUP,INT,TERM scripts/run-demo.sh
 
-test: ## everything: format, clippy, unit, stub master, manual pages, conformance, log readers
+test: ## everything: format, clippy, unit, stub master, manuals, conformance, log readers, faults
 	@scripts/test.sh
 
 lint: ## format and clippy
@@ -43,6 +43,9 @@ logtools: ## do pflogsumm, logwatch, fail2ban and grok patterns see the same? (a
 
 selftest: ## does the conformance harness notice faults? (as root)
 	@scripts/test.sh selftest
+
+torture: ## load and faults that must not hurt, in their long forms (as root; TORTURE_OPTIONS)
+	@scripts/torture.sh $(TORTURE_OPTIONS)
 
 fuzz: ## the fuzz targets under libFuzzer (FUZZ_TARGET, FUZZ_RUNS, FUZZ_SECONDS)
 	@scripts/fuzz.sh

@@ -9,23 +9,9 @@
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 
-need_packages "${BUILD_THINGS[@]}" postconf=postfix python3=python3 ip=iproute2 \
-    unshare=util-linux mount=mount strace=strace
+need_packages "${BUILD_THINGS[@]}" "${LOAD_THINGS[@]}"
 build_release
-
-# built NAME OPTION...: the file that cargo has made of a target, by cargo's own account.
-built() {
-    local file
-    file=$(cd "$ROOT" && cargo "${@:2}" --locked --message-format=json |
-        sed -nE "s/.*\"name\":\"$1\".*\"filenames\":\[\"([^\"]*)\".*/\1/p" | tail -n 1)
-    [ -n "$file" ] || die "$1 was not built"
-    printf '%s\n' "$file"
-}
-
-visits=$(built visits bench --no-run --bench visits)
-dnsbl=$(built dnsbl bench --no-run --bench dnsbl)
-slowsync=$(built slowsync build --release --example slowsync)
+build_stand_ins
 
 as_root env "PATH=$PATH" "PYTHONPATH=$ROOT/scripts:$ROOT/tests/conformance" \
-    python3 -B -m bench --gatepost "$TARGET/release/gatepost" --visits "$visits" \
-    --name-server "$dnsbl" --slowsync "$slowsync" "$@"
+    python3 -B -m bench --gatepost "$TARGET/release/gatepost" "${STAND_INS[@]}" "$@"

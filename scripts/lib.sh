@@ -92,6 +92,31 @@ build_release() {
     (cd "$ROOT" && cargo build --release --locked)
 }
 
+# built NAME OPTION...: the file that cargo has made of a target, by cargo's own account.
+built() {
+    local file
+    file=$(cd "$ROOT" && cargo "${@:2}" --locked --message-format=json |
+        sed -nE "s/.*\"name\":\"$1\".*\"filenames\":\[\"([^\"]*)\".*/\1/p" | tail -n 1)
+    [ -n "$file" ] || die "$1 was not built"
+    printf '%s\n' "$file"
+}
+
+# What plays clients and neighbours in benches and trials; the options that name it are in
+# STAND_INS afterwards.
+build_stand_ins() {
+    local visits name_server slowsync
+    visits=$(built visits bench --no-run --bench visits) &&
+        name_server=$(built dnsbl bench --no-run --bench dnsbl) &&
+        slowsync=$(built slowsync build --release --example slowsync) || return
+    # shellcheck disable=SC2034
+    STAND_INS=(--visits "$visits" --name-server "$name_server" --slowsync "$slowsync")
+}
+
+# What instances under load need, in the form of need_packages.
+# shellcheck disable=SC2034
+LOAD_THINGS=(postconf=postfix python3=python3 ip=iproute2 unshare=util-linux mount=mount
+    openssl=openssl strace=strace)
+
 # A parameter of the installed Postfix, which need not be configured yet.
 postfix_parameter() {
     if [ -e "$(postconf -dh config_directory)/main.cf" ]; then

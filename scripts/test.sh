@@ -1,7 +1,7 @@
 #!/bin/bash
 # `make test`: install what the tests need, run them, and add up.
 #
-#     test.sh [lint] [unit] [man] [conformance] [logtools] [selftest]
+#     test.sh [lint] [unit] [man] [conformance] [logtools] [selftest] [torture]
 #
 # All of them by default. The last line is `N passed, N failed`, with `, N skipped` if
 # some were; the exit status is 1 if any failed or none passed. With CI=true nothing may
@@ -136,7 +136,18 @@ selftest() {
     run_harness "$ROOT/tests/conformance/selftest" --candidate "$TARGET/release/gatepost"
 }
 
-[ $# -gt 0 ] || set -- lint unit man conformance logtools selftest
+torture() {
+    heading 'load and faults, the short forms'
+    if ! { build_release && build_stand_ins; }; then
+        failed=$((failed + 1))
+        say 'FAIL release build'
+        return
+    fi
+    run_harness "$ROOT/tests/torture/run" --short --gatepost "$TARGET/release/gatepost" \
+        "${STAND_INS[@]}"
+}
+
+[ $# -gt 0 ] || set -- lint unit man conformance logtools selftest torture
 find_cargo
 # The plug-ins of Postfix for table types that ours are compared with.
 TABLE_TYPES=()
@@ -159,6 +170,7 @@ for part; do
                 pgrep=procps ps=procps pflogsumm=pflogsumm logwatch=logwatch
                 fail2ban-regex=fail2ban)
             ;;
+        torture) things+=("${LOAD_THINGS[@]}") ;;
         *) die "no such part: $part" ;;
     esac
 done

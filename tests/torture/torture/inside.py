@@ -1,0 +1,92 @@
+"""Inside the namespaces: start everything, run one trial, write down what came out.
+
+The kernel ends what is left when this process ends.
+"""
+
+import dataclasses
+import json
+import resource
+import sys
+import traceback
+from pathlib import Path
+
+from harness import instance, namespace
+
+from bench.inside import SYSCTLS
+from bench.plan import Scale
+from bench.standins import Log, NameServer, Smtpd
+from bench.world import QUEUE
+
+from .plan import Setting, Trial, Wrong
+from .trials import TRIALS
+from .world import World
+
+
+def run(order_file: Path) -> int:
+    """Do what the order says."""
+    order = json.loads(order_file.read_text())
+    trial = next(trial for trial in TRIALS if trial.name == order["trial"])
+    world = None
+    try:
+        world = _begin(order, trial.setting)
+        figures = trial.run(world)
+        _end(world, trial)
+        outcome = {"figures": [dataclasses.astuple(figure) for figure in figures]}
+    except Wrong as error:
+        outcome = {"wrong": str(error)}
+    except Exception:
+        outcome = {"wrong": traceback.format_exc()}
+    if world and "wrong" in outcome:
+        outcome["log"] = world.last_records()
+    Path(order["outcome"]).write_text(json.dumps(outcome))
+    return 0
+
+
+def _begin(order: dict, setting: Setting) -> World:
+    place = Path(order["place"])
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    namespace.set_up(place, order["resolv_conf"], set(), "")
+    namespace.set_up_dev(place)
+    for name, value in SYSCTLS.items():
+        Path("/proc/sys", name).write_text(str(value))
+    visits = Path(order["visits"])
+    log_file = place / "records" if setting.log else Path(namespace.MAIL_LOG)
+    log = Log(visits, Path("/dev/log"), log_file) if setting.log else None
+    smtpd = Smtpd(visits, QUEUE / "private/smtpd") if setting.smtpd else None
+    name_server = None
+    if setting.zones:
+        name_server = NameServer(Path(order["name_server"]), namespace.NAME_SERVER)
+    if setting.descriptors:
+        # Of what is started from here on: a limit of this process goes down to master(8).
+        _limited_start(setting.descriptors, most)
+    else:
+        instance.start()
+    return World(program=order["program"], scale=Scale(order["short"], 30), visits=visits,
+                 log=log, smtpd=smtpd, name_server=name_server, log_file=log_file, scratch=place,
+                 slowsync=Path(order["slowsync"]) if setting.slow_syncs else None,
+                 gatepost=Path(order["gatepost"]), short=order["short"])
+
+
+def _limited_start(limit: int, most: int) -> None:
+    """master(8) with a hard limit of descriptors."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    instance.start()
+    # root may raise it again.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, most))
+
+
+def _end(world: World, trial: Trial) -> None:
+    """Nothing may be in the log that a trial does not expect, and no helper may have failed."""
+    if world.smtpd:
+        world.smtpd.end()
+    found = world.troubles()
+    unexpected = {word: lines for word, lines in found.items() if word not in trial.setting.troubles}
+    if unexpected:
+        words = ", ".join(f"{len(lines)} {word}" for word, lines in unexpected.items())
+        raise Wrong(f"unexpected in the log: {words} {list(unexpected.values())[0][:3]}")
+
+
+if __name__ == "__main__":
+    sys.exit(run(Path(sys.argv[1])))

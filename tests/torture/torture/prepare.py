@@ -1,0 +1,57 @@
+"""The files of an instance: what the harness of the conformance tests makes, set up for load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness import instance, scenario
+
+from bench.prepare import ENVIRONMENT
+
+from .plan import Setting
+
+# Limits that no load comes near, unless a trial says so.
+LIMIT = 6000
+
+NO_LIMITS = ("default_process_limit = 30000",       # the listen backlog
+             f"postscreen_pre_queue_limit = {LIMIT}",
+             f"postscreen_post_queue_limit = {LIMIT}",
+             "postscreen_client_connection_count_limit = 0")
+
+
+class Workshop:
+    """Makes instances."""
+
+    def __init__(self, root: Path, gatepost: Path, slowsync: Path):
+        self.template = instance.Template(root)
+        self._gatepost = gatepost
+        self._slowsync = slowsync
+
+    def make(self, place: Path, setting: Setting) -> str:
+        """An instance; returns its resolv.conf."""
+        master_cf = list(setting.master_cf)
+        if setting.smtpd:
+            master_cf.append("remove smtpd/pass")
+        script = scenario.Scenario(
+            name="torture", path=Path(__file__),
+            options={"log": "syslog"} if setting.log else {},
+            main_cf=self._main_cf(setting), master_cf=master_cf,
+            resolv_conf=list(setting.resolv_conf) or ["options timeout:10 attempts:1"],
+            files={"gatepost.cf": "".join(line + "\n" for line in setting.gatepost_cf),
+                   **dict(setting.files)})
+        made = instance.Instance(place, self.template, script, self._gatepost, [],
+                                 chroot=setting.chroot)
+        return made.resolv_conf
+
+    def _main_cf(self, setting: Setting) -> list[str]:
+        lines = [*NO_LIMITS, f"postscreen_greet_wait = {setting.greet_wait}s"]
+        if setting.zones:
+            lines.append(f"postscreen_dnsbl_sites = {', '.join(setting.zones)}")
+            # One that all of them list passes, too.
+            lines.append(f"postscreen_dnsbl_threshold = {len(setting.zones) + 1}")
+        if setting.slow_syncs:
+            lines.append(f"import_environment = {ENVIRONMENT} LD_PRELOAD={self._slowsync} "
+                         f"SLOWSYNC_MS={setting.slow_syncs}")
+        named = {line.split("=")[0].strip() for line in setting.main_cf}
+        return [line for line in lines if line.split("=")[0].strip() not in named] + \
+            list(setting.main_cf)

@@ -1,0 +1,5 @@
+"""The trials, in the order in which they are run."""
+
+from . import reload
+
+TRIALS = (*reload.TRIALS,)

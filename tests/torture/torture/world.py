@@ -1,0 +1,128 @@
+"""What a trial can do with the instance that it was given."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import processes
+from bench.world import QUEUE
+from bench.world import World as Instance
+
+from .plan import Wrong
+
+# What says in a record that something is not as it should be.
+_TROUBLE = re.compile(r"(?:postscreen|gatepost)\S*\[\d+\]: (warning:|error:|fatal:|panic:)(.*)")
+
+
+@dataclass
+class World(Instance):
+    """The instance of a trial: load and counters are those of the benches."""
+    gatepost: Path = Path()             # the program
+    short: bool = False                 # the form of `make test`, which has some seconds
+
+    # ---- the log
+
+    def troubles(self) -> dict[str, list[str]]:
+        """Records of the program that are not information, by their first word."""
+        found: dict[str, list[str]] = {}
+        for match in _TROUBLE.finditer(self.log_text()):
+            found.setdefault(match[1], []).append(match[2].strip())
+        return found
+
+    def records(self, pattern: str) -> list[str]:
+        """Lines of the log that match."""
+        return [line for line in self.log_text().splitlines() if re.search(pattern, line)]
+
+    def last_records(self) -> list[str]:
+        """For whoever wants to know why a trial has failed."""
+        try:
+            return self.log_text().splitlines()[-40:]
+        except OSError:
+            return []
+
+    # ---- processes
+
+    def gateposts(self) -> list[int]:
+        """The processes of the program under master(8): supervisors and workers, draining ones
+        included."""
+        ours = os.stat(self.gatepost)
+        found = []
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                try:
+                    its = os.stat(f"/proc/{entry}/exe")
+                except OSError:
+                    continue            # it has ended, or is a kernel's
+                if (its.st_dev, its.st_ino) == (ours.st_dev, ours.st_ino):
+                    found.append(int(entry))
+        return sorted(found)
+
+    def worker(self) -> int:
+        """The process that serves: the one whose parent is the program, too."""
+        everybody = set(self.gateposts())
+        workers = [pid for pid in everybody if _parent(pid) in everybody]
+        if len(workers) != 1:
+            raise Wrong(f"there are {len(workers)} workers")
+        return workers[0]
+
+    def supervisor(self) -> int:
+        """The process that master(8) has started."""
+        return _parent(self.worker())
+
+    @staticmethod
+    def descriptors(pid: int) -> int:
+        """How many descriptors a process has open."""
+        return len(os.listdir(f"/proc/{pid}/fd"))
+
+    @staticmethod
+    def resident(pid: int) -> int:
+        """Memory of a process, KiB."""
+        match = re.search(r"^Rss: +(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
+        return int(match[1]) if match else 0
+
+    @staticmethod
+    def cpu_of(pid: int) -> float:
+        """Processor time of a process so far, µs."""
+        return processes.own_cpu(pid)
+
+    @staticmethod
+    def until(holds: Callable[[], bool], seconds: float, what: str) -> float:
+        """Waits until something holds; returns how long that took, seconds."""
+        begin = time.monotonic()
+        while not holds():
+            if time.monotonic() > begin + seconds:
+                raise Wrong(f"not within {seconds} s: {what}")
+            time.sleep(0.01)
+        return time.monotonic() - begin
+
+    @staticmethod
+    def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
+        """Sends a signal to a process that may have ended."""
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+    @property
+    def cache_file(self) -> Path:
+        """The database."""
+        return Path("/var/lib/postfix/postscreen_cache.sqlite")
+
+    @property
+    def queue(self) -> Path:
+        """The queue directory, which is the jail, too."""
+        return QUEUE
+
+
+def _parent(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(text.rpartition(")")[2].split()[1])
