@@ -121,6 +121,22 @@ pub fn receive_with_descriptor(
     Ok((message.bytes, descriptor))
 }
 
+/// Has an epoll instance watch for input at a socket that other processes watch, too, such that
+/// not all of them are woken for it (`EPOLLEXCLUSIVE`, edges). mio has no word for that.
+pub fn epoll_add_shared(
+    epoll: BorrowedFd<'_>,
+    socket: BorrowedFd<'_>,
+    token: u64,
+) -> nix::Result<()> {
+    let events = libc::EPOLLIN | libc::EPOLLET | libc::EPOLLEXCLUSIVE;
+    let mut event = libc::epoll_event { events: events.cast_unsigned(), u64: token };
+    // SAFETY: both descriptors are open for the length of the call, which reads `event` only.
+    Errno::result(unsafe {
+        libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, socket.as_raw_fd(), &raw mut event)
+    })
+    .map(drop)
+}
+
 /// Gives a signal back its default effect.
 pub fn default_signal(signal: nix::sys::signal::Signal) -> nix::Result<()> {
     // SAFETY: the default disposition runs no code of ours.

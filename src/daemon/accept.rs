@@ -18,6 +18,30 @@ use crate::sys;
 /// How long to wait when there is no descriptor left for a connection.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// How many connections a worker without siblings takes in at a time. The others wait for the
+/// next turn, so that a flood does not keep those who are here from being served.
+const BATCH: usize = 64;
+
+/// Who else takes in connections at the same sockets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Company {
+    /// Nobody, but for a predecessor that has not looked up yet.
+    Alone,
+    /// Other workers.
+    Siblings,
+}
+
+impl Company {
+    /// How many connections are taken in at a time. Siblings take turns: a burst must not fill
+    /// the share of one.
+    fn batch(self) -> usize {
+        match self {
+            Company::Alone => BATCH,
+            Company::Siblings => 1,
+        }
+    }
+}
+
 /// A socket that clients come to.
 #[derive(Debug)]
 pub struct Listener {
@@ -61,7 +85,7 @@ impl Worker {
     /// Each client has a time of its own: by that of the turn, which may have begun a while ago,
     /// its greet wait would be too short.
     pub(super) fn accept(&mut self, number: u32, now: Now) {
-        for _ in 0..self.settings.accept_batch {
+        for _ in 0..self.settings.company.batch() {
             let Some(listener) = self.listeners.get(number as usize) else { return };
             match listener.socket.accept().map_err(refused) {
                 Ok((stream, peer)) => {
@@ -76,6 +100,33 @@ impl Worker {
         }
         // The reactor reports edges: what is left here is not reported again.
         self.acceptable.push_back(number);
+    }
+
+    /// Stops taking in connections. With siblings, what we were woken for may be known to nobody
+    /// else, and has to be taken in before we go.
+    pub(super) fn stop_listening(&mut self, now: Now) {
+        for mut listener in std::mem::take(&mut self.listeners) {
+            // If it fails, closing it does the same.
+            let _ = self.reactor.deregister(&mut listener.socket);
+            if self.settings.company == Company::Siblings {
+                self.take_the_last(&listener, now);
+            }
+        }
+        self.acceptable.clear();
+        self.timers.cancel(Timer::Accept);
+    }
+
+    fn take_the_last(&mut self, listener: &Listener, now: Now) {
+        for _ in 0..BATCH {
+            match listener.socket.accept().map_err(refused) {
+                Ok((stream, peer)) => {
+                    let local = listener.address.map_or_else(|| stream.local_addr(), Ok);
+                    self.welcome(stream, peer, local, now);
+                }
+                Err(Refused::Gone) => {}
+                Err(Refused::Nothing | Refused::Trouble(_)) => return,
+            }
+        }
     }
 
     fn welcome(

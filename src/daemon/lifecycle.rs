@@ -30,10 +30,10 @@ impl Worker {
                     self.take_in(number, file, now);
                 }
                 Ok(Received::Nothing) => return,
-                Ok(Received::Closed) => return self.drain(),
+                Ok(Received::Closed) => return self.drain(now),
                 Err(error) => {
                     log::warn!("control channel: {error}");
-                    return self.drain();
+                    return self.drain(now);
                 }
             }
         }
@@ -41,7 +41,7 @@ impl Worker {
 
     /// Reload, stop or the supervisor's death, all alike: no new clients, but every client
     /// that is here is served to its end, with the cache.
-    fn drain(&mut self) {
+    fn drain(&mut self, now: Now) {
         if let Some(channel) = self.supervisor.take() {
             let descriptor = channel.as_fd().as_raw_fd();
             // Closing the descriptor, which follows, does the same if this fails.
@@ -50,15 +50,11 @@ impl Worker {
         if self.stage == Stage::Serving {
             self.stage = Stage::Draining;
         }
-        self.stop_listening();
+        self.stop_serving(now);
     }
 
-    fn stop_listening(&mut self) {
-        for mut listener in self.listeners.drain(..) {
-            let _ = self.reactor.deregister(&mut listener.socket);
-        }
-        self.acceptable.clear();
-        self.timers.cancel(Timer::Accept);
+    fn stop_serving(&mut self, now: Now) {
+        self.stop_listening(now);
         self.timers.cancel(Timer::Idle);
         // A successor watches the lists.
         self.timers.cancel(Timer::Guard);
@@ -108,7 +104,7 @@ impl Worker {
     pub(super) fn signalled(&mut self, now: Now) {
         while let Ok(Some(_)) = self.signals.read_signal() {
             self.stage = Stage::Terminating;
-            self.stop_listening();
+            self.stop_serving(now);
             self.feed(Input::Terminate, now);
             self.timers.set(Timer::LastCall, now.mono + LAST_CALL);
         }

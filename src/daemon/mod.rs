@@ -20,6 +20,7 @@ mod startup;
 mod table_servers;
 mod worker;
 
+pub use accept::Company;
 pub use names::{Content, NameServers, ResolvConf};
 pub use starttls::Tlsproxy;
 pub use startup::{CacheStart, Start, run};

@@ -12,7 +12,7 @@ use std::{fmt, io};
 use nix::errno::Errno;
 use nix::sys::signalfd::SignalFd;
 
-use super::accept::Listener;
+use super::accept::{Company, Listener};
 use super::clients::read_size;
 use super::hand_offs::HandOffs;
 use super::lists::ListLookups;
@@ -91,9 +91,8 @@ pub struct WorkerSettings {
     pub pass_service: PathBuf,
     /// The service that does TLS, and how it is asked.
     pub tlsproxy: Tlsproxy,
-    /// How many connections one listener may bring into one turn. The others wait for the next
-    /// turn, so that a flood does not keep those who are here from being served.
-    pub accept_batch: usize,
+    /// Who else takes in connections.
+    pub company: Company,
     /// main.cf: `max_idle`.
     pub max_idle: Duration,
     /// Whether IPv4-mapped IPv6 addresses are IPv4 ones (main.cf: `inet_protocols`).
@@ -230,7 +229,13 @@ impl Worker {
         let signals = parts.signals.as_raw_fd();
         reactor.register(&mut SourceFd(&signals), Source::Signal, Interest::READABLE)?;
         for (number, listener) in (0..).zip(&mut parts.listeners) {
-            reactor.register(&mut listener.socket, Source::Listener(number), Interest::READABLE)?;
+            let source = Source::Listener(number);
+            match parts.settings.company {
+                Company::Alone => {
+                    reactor.register(&mut listener.socket, source, Interest::READABLE)?;
+                }
+                Company::Siblings => reactor.register_shared(&listener.socket, source)?,
+            }
         }
         let input = vec![0; read_size(parts.screener.policy().line_length_limit)];
         let mut worker = Worker {

@@ -1,13 +1,14 @@
 //! mio's poll, with names instead of numbers.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
 use mio::event::Source as Pollable;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
 use crate::screen::session::SessionId;
+use crate::sys;
 
 /// What an event is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -132,6 +133,15 @@ impl Reactor {
         self.registry().register(pollable, source.token(), interest)
     }
 
+    /// Starts to watch for input at a listening socket that other processes watch, too: not all
+    /// of them are woken for a connection. Who stops watching has to look once more
+    /// afterwards, as the others may not have been told of what came before that.
+    pub fn register_shared(&self, listener: &impl AsFd, source: Source) -> io::Result<()> {
+        let Token(token) = source.token();
+        let token = u64::try_from(token).map_err(io::Error::other)?;
+        Ok(sys::epoll_add_shared(self.registry().as_fd(), listener.as_fd(), token)?)
+    }
+
     /// Changes what is watched. Readiness that exists already is reported again.
     pub fn reregister(
         &self,
@@ -252,6 +262,40 @@ mod tests {
         assert_ne!(ready[0].source, new);
         reactor.wait(Some(Instant::now()), &mut ready).unwrap();
         assert!(ready.is_empty());
+    }
+
+    #[test]
+    fn who_shares_a_listener_is_not_woken_for_what_another_one_takes() {
+        use std::net::{TcpListener, TcpStream};
+        use std::sync::mpsc::channel;
+
+        const WAITERS: usize = 4;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let (tell, told) = channel();
+        for _ in 0..WAITERS {
+            let mut reactor = Reactor::new().unwrap();
+            reactor.register_shared(&listener, Source::Listener(3)).unwrap();
+            let tell = tell.clone();
+            std::thread::spawn(move || {
+                let mut ready = Vec::new();
+                let deadline = Some(Instant::now() + Duration::from_millis(500));
+                reactor.wait(deadline, &mut ready).unwrap();
+                tell.send(ready).unwrap();
+            });
+        }
+        // One that waits is enough; the kernel asks those that do, so let them get there.
+        std::thread::sleep(Duration::from_millis(100));
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let woken: Vec<Ready> = (0..WAITERS).flat_map(|_| told.recv().unwrap()).collect();
+        assert!((1..WAITERS).contains(&woken.len()), "{woken:?}");
+        assert!(woken.iter().all(|r| r.source == Source::Listener(3) && r.readable), "{woken:?}");
+        // Who comes later is told of what is there.
+        let mut late = Reactor::new().unwrap();
+        late.register_shared(&listener, Source::Listener(0)).unwrap();
+        let mut ready = Vec::new();
+        late.wait(Some(Instant::now()), &mut ready).unwrap();
+        assert_eq!(ready.len(), 1);
     }
 
     #[test]

@@ -27,8 +27,8 @@ use crate::config::settings::Settings;
 use crate::config::{self, Loaded, Request, Sources};
 use crate::control::Channel;
 use crate::daemon::{
-    self, CacheStart, Content, NameServers, ResolvConf, Start, TableServerSettings, Watched,
-    WorkerSettings,
+    self, CacheStart, Company, Content, NameServers, ResolvConf, Start, TableServerSettings,
+    Watched, WorkerSettings,
 };
 use crate::dns::resolv_conf::server_list;
 use crate::postfix::lists::Vintage;
@@ -52,9 +52,6 @@ const PROCESS_NAME: &str = "postscreen";
 /// What applies when syslog(3) does not know main.cf's `syslog_facility`, which has been
 /// checked before.
 const DEFAULT_FACILITY: Facility = Facility::LOG_MAIL;
-
-/// How many connections a worker without siblings takes in at a time.
-const ACCEPT_BATCH: usize = 64;
 
 /// Descriptors for other things than clients: listeners, log, cache, tables, name look-ups.
 const OTHER_DESCRIPTORS: u64 = 256;
@@ -180,8 +177,10 @@ pub fn prepare(
                     settings: WorkerSettings {
                         pass_service: Path::new("private").join(&settings.services.smtpd),
                         tlsproxy,
-                        // Siblings take turns: a burst must not fill the share of one.
-                        accept_batch: if settings.own.workers > 1 { 1 } else { ACCEPT_BATCH },
+                        company: match settings.own.workers {
+                            ..=1 => Company::Alone,
+                            _ => Company::Siblings,
+                        },
                         max_idle: settings.max_idle,
                         ipv4: settings.access.inet_protocols.ipv4,
                         watched,
