@@ -80,6 +80,7 @@ class Setting:
     resolv_conf: tuple[str, ...] = ()       # options
     many: bool = False          # more than 5,000 clients at once
     keep_log: bool = False
+    turn_away: str = ""         # whom the floor does not let in: "early", "everybody"
 
 
 @dataclass(frozen=True)

@@ -79,4 +79,6 @@ def _floor_cf(setting: Setting) -> str:
              "max_clients=19000"]
     if setting.zones:
         lines += [f"dnsbl={','.join(setting.zones)}", f"name_server={namespace.NAME_SERVER}:53"]
+    if setting.turn_away:
+        lines.append(f"turn_away={setting.turn_away}")
     return "".join(line + "\n" for line in lines)

@@ -20,8 +20,30 @@ pub struct Config {
     pub known: Option<Network>,
     pub log_socket: PathBuf,
     pub smtpd_socket: PathBuf,
+    /// `early`: who talks before the greeting, instead of waiting. `everybody`: after the wait.
+    pub turn_away: Option<TurnAway>,
     /// How many may wait.
     pub max_clients: usize,
+}
+
+/// Whom the floor turns away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TurnAway {
+    /// Who talks before the greeting.
+    Early,
+    /// Who has waited, and is told to come again.
+    Everybody,
+}
+
+impl TurnAway {
+    /// By its name in floor.cf.
+    pub fn named(name: &str) -> Option<TurnAway> {
+        match name {
+            "early" => Some(TurnAway::Early),
+            "everybody" => Some(TurnAway::Everybody),
+            _ => None,
+        }
+    }
 }
 
 /// Addresses that begin alike.
@@ -47,6 +69,7 @@ impl Config {
             known: None,
             log_socket: "/dev/log".into(),
             smtpd_socket: "private/smtpd".into(),
+            turn_away: None,
             max_clients: usize::MAX,
         };
         for line in text.lines().map(str::trim) {
@@ -65,6 +88,10 @@ impl Config {
                 "known" => config.known = Some(Network::parse(value)?),
                 "log_socket" => config.log_socket = value.into(),
                 "smtpd_socket" => config.smtpd_socket = value.into(),
+                "turn_away" => {
+                    let whom = TurnAway::named(value).ok_or_else(|| format!("no such: {value}"))?;
+                    config.turn_away = Some(whom);
+                }
                 "max_clients" => config.max_clients = value.parse()?,
                 name => return Err(format!("no such parameter: {name}").into()),
             }

@@ -65,7 +65,35 @@ impl Journal {
         self.send();
     }
 
-    /// A client is let in.
+    /// A client has talked too early.
+    pub fn pregreet(&mut self, said: &[u8], client: SocketAddr) {
+        self.begin();
+        let _ = write!(
+            self.record,
+            "PREGREET {} after 0.01 from [{}]:{}: {}",
+            said.len(),
+            client.ip(),
+            client.port(),
+            said.escape_ascii()
+        );
+        self.send();
+    }
+
+    /// A client is told to come again.
+    pub fn reject(&mut self, client: SocketAddr) {
+        self.begin();
+        let _ = write!(
+            self.record,
+            "NOQUEUE: reject: RCPT from [{}]:{}: 450 4.3.2 Service currently unavailable; \
+             from=<sender@client.example>, to=<user@example.test>, proto=ESMTP, \
+             helo=<client.example>",
+            client.ip(),
+            client.port()
+        );
+        self.send();
+    }
+
+    /// A client is let in, or has gone.
     pub fn pass(&mut self, what: &str, client: SocketAddr) {
         self.begin();
         let _ = write!(self.record, "{what} [{}]:{}", client.ip(), client.port());

@@ -1,5 +1,6 @@
 //! The least that a screening daemon can be under the real master(8): it accepts, asks the name
-//! server, waits, logs two records and passes the descriptor. No test, no cache, no care.
+//! server, waits, logs two records and passes the descriptor; or it turns clients away. No test,
+//! no cache, no care.
 //!
 //! What it costs is what the kernel wants for that, with as few system calls as epoll allows; it
 //! is there to say how much of a daemon's time is its own. So nothing of Gatepost is on the path
@@ -8,6 +9,7 @@
 mod config;
 mod journal;
 mod questions;
+mod talks;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -27,9 +29,10 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 
 use super::{Outcome, raise_descriptor_limit};
-use config::Config;
+use config::{Config, TurnAway};
 use journal::Journal;
 use questions::Questions;
+use talks::Talks;
 
 const TEASER: &[u8] = b"220-mx.example.test ESMTP\r\n";
 const BUSY: &[u8] = b"421 4.3.2 All server ports are busy\r\n";
@@ -37,6 +40,8 @@ const BUSY: &[u8] = b"421 4.3.2 All server ports are busy\r\n";
 /// What epoll tells of master's channel and of the name server. Lower numbers are listeners.
 const STATUS: u64 = u64::MAX;
 const NAMES: u64 = u64::MAX - 1;
+/// Clients have numbers from here on.
+const TALKERS: u64 = 1 << 32;
 
 /// A client that waits.
 struct Waiting {
@@ -55,6 +60,7 @@ struct Floor {
     questions: Option<Questions>,
     /// All wait equally long, so that they are in order.
     waiting: VecDeque<Waiting>,
+    talks: Talks,
     /// Master has been told that we serve.
     told: bool,
     generation: u32,
@@ -95,6 +101,7 @@ pub fn run(argv: impl Iterator<Item = OsString>) -> Outcome<()> {
         listeners,
         questions,
         waiting: VecDeque::new(),
+        talks: Talks::default(),
         told: false,
         generation: Environment::read()?.generation,
         attributes: String::with_capacity(256),
@@ -120,7 +127,13 @@ impl Floor {
                             questions.take_answers()?;
                         }
                     }
-                    number => self.accept(usize::try_from(number)?)?,
+                    number => match (number.checked_sub(TALKERS), self.config.turn_away) {
+                        (None, _) => self.accept(usize::try_from(number)?)?,
+                        (Some(number), Some(whom)) => {
+                            self.talks.hear(usize::try_from(number)?, whom, &mut self.journal);
+                        }
+                        (Some(_), None) => {}
+                    },
                 }
             }
             self.let_in()?;
@@ -159,6 +172,9 @@ impl Floor {
         if let Some(questions) = &mut self.questions {
             questions.ask(client.ip());
         }
+        if self.config.turn_away == Some(TurnAway::Early) {
+            return self.talks.begin(&self.epoll, TALKERS, stream, client);
+        }
         let until = Instant::now() + self.config.greet_wait;
         self.waiting.push_back(Waiting { stream, client, server, until });
         Ok(())
@@ -174,6 +190,10 @@ impl Floor {
             let Some(Waiting { stream, client, server, .. }) = self.waiting.pop_front() else {
                 break;
             };
+            if self.config.turn_away == Some(TurnAway::Everybody) {
+                self.talks.greet(&self.epoll, TALKERS, stream, client)?;
+                continue;
+            }
             self.journal.pass("PASS NEW", client);
             self.pass(&stream, client, server)?;
         }

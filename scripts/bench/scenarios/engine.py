@@ -1,6 +1,6 @@
 """Clients that are turned away: pregreeters, and those that meet the built-in SMTP engine."""
 
-from ..plan import (GATEPOST, NEW, POSTSCREEN, Case, Figure, Network, Scale, Scenario, Setting,
+from ..plan import (NEW, POSTSCREEN, Case, Figure, Network, Scale, Scenario, Setting,
                     Target, Values)
 from ..world import World
 
@@ -31,9 +31,9 @@ SCENARIOS = (
                           "included, 500 in flight", target=Target(0.35, POSTSCREEN))),
         # postscreen(8) counts whole seconds: a wait of 1 s may be over before a pregreeter speaks.
         (Case("pregreet", _pregreet,
-              lambda scale: Setting(greet_wait=6, main_cf=("postscreen_greet_action = drop",)),
-              (POSTSCREEN, GATEPOST)),
+              lambda scale: Setting(greet_wait=6, main_cf=("postscreen_greet_action = drop",),
+                                    turn_away="early")),
          Case("engine", _engine,
-              lambda scale: Setting(main_cf=("postscreen_bare_newline_enable = yes",)),
-              (POSTSCREEN, GATEPOST)))),
+              lambda scale: Setting(main_cf=("postscreen_bare_newline_enable = yes",),
+                                    turn_away="everybody")))),
 )
