@@ -111,3 +111,48 @@ class Memory:
                        for number in re.findall(rf"^{name}: +(\d+) kB", text, re.M))
 
         return cls(total("Rss"), total("Pss"))
+
+
+class Ration:
+    """A share of a core for each of some processes, by the kernel's control groups (either
+    version). Without it two workers on two cores, with their clients and all else on the same
+    ones, could not show what they can do."""
+
+    PERIOD = 10_000             # µs: short, so that waits for the next one are
+
+    def __init__(self, share: float):
+        self._share = share
+        self._groups: list[Path] = []
+
+    @staticmethod
+    def parent() -> Path | None:
+        """Where groups can be made."""
+        unified, cpu = Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/cpu")
+        if "cpu" in _read(str(unified / "cgroup.subtree_control")).split():
+            return unified
+        return cpu if (cpu / "cpu.cfs_quota_us").exists() or (cpu / "cgroup.procs").exists() \
+            else None
+
+    def give(self, pid: int) -> None:
+        """From now on, the process has no more than the share."""
+        parent = self.parent()
+        if parent is None:
+            raise OSError("no control group for processor time")
+        group = parent / f"gatepost-bench-{os.getpid()}-{len(self._groups)}"
+        group.mkdir()
+        self._groups.append(group)
+        quota = int(self.PERIOD * self._share)
+        if (group / "cpu.max").exists():
+            (group / "cpu.max").write_text(f"{quota} {self.PERIOD}")
+        else:
+            (group / "cpu.cfs_period_us").write_text(str(self.PERIOD))
+            (group / "cpu.cfs_quota_us").write_text(str(quota))
+        (group / "cgroup.procs").write_text(str(pid))
+
+    def take_back(self) -> None:
+        """All processes are as they were, and nothing is left behind."""
+        for group in self._groups:
+            for pid in _read(str(group / "cgroup.procs")).split():
+                (group.parent / "cgroup.procs").write_text(pid)
+            group.rmdir()
+        self._groups.clear()

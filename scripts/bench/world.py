@@ -90,6 +90,12 @@ class World:
         """Those of the program and its helpers."""
         return processes.below(self._master)
 
+    def workers(self) -> list[processes.Process]:
+        """Those that another process of the program has started."""
+        everybody = self.processes()
+        pids = {process.pid for process in everybody}
+        return [process for process in everybody if process.parent in pids]
+
     def cpu(self) -> float:
         """Processor time of the program and its helpers so far, µs."""
         return processes.cpu(self._master)

@@ -2,10 +2,15 @@
 
 from collections.abc import Callable
 
-from ..plan import GATEPOST, KNOWN, NEW, Cache, Case, Figure, Scale, Scenario, Setting, Values
+from ..plan import (GATEPOST, KNOWN, NEW, Cache, Case, Figure, Scale, Scenario, Setting, Value,
+                    Values, quotient)
+from ..processes import Ration
 from ..world import World
 from .known import CLIENTS, PASS_OLD
 from .new import PASS_NEW
+
+
+SHARE = 0.2
 
 
 def _throughput(workers: int) -> Callable[[World], Values]:
@@ -24,9 +29,26 @@ def _throughput(workers: int) -> Callable[[World], Values]:
                 in_flight=200)
         measure("new", NEW, world.scale(15000), "220", PASS_NEW, in_flight=world.scale(7500),
                 greet_wait=1)
+        values[f"{workers}-rationed-rate"] = _rationed(world)
         return values
 
     return run
+
+
+def _rationed(world: World) -> Value:
+    """Visits a second, if each worker has a fifth of a core, so that there is enough for the
+    clients and for what stands around."""
+    if Ration.parent() is None:
+        return "no control groups"
+    ration = Ration(SHARE)
+    try:
+        for process in world.workers():
+            ration.give(process.pid)
+        load = world.load("known", KNOWN, count=world.scale(20000), spread=CLIENTS, in_flight=200)
+        load.check("220")
+        return load.finished / load.seconds
+    finally:
+        ration.take_back()
 
 
 def _setting(workers: int) -> Callable[[Scale], Setting]:
@@ -44,7 +66,16 @@ def _figures() -> tuple[Figure, ...]:
             figures += [Figure(f"{workers}-{kind}-{key}",
                                f"{load}, workers = {workers}: {label}", digits, ratio=False)
                         for workers in (1, 2)]
+    figures += [Figure(f"{workers}-rationed-rate",
+                       f"known clients, 200 in flight, {SHARE} of a core for each worker, "
+                       f"workers = {workers}: visits a second", 0, ratio=False)
+                for workers in (1, 2)]
+    figures.append(Figure("rationed", "the ratio of these two", 2, ratio=False))
     return tuple(figures)
+
+
+def _finish(values: Values) -> None:
+    quotient(values, "rationed", "2-rationed-rate", "1-rationed-rate")
 
 
 SCENARIOS = (
@@ -53,5 +84,6 @@ SCENARIOS = (
                    "on the same cores",
         _figures(),
         tuple(Case(f"{workers}", _throughput(workers), _setting(workers), (GATEPOST,))
-              for workers in (1, 2))),
+              for workers in (1, 2)),
+        _finish),
 )
