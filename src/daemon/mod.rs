@@ -4,7 +4,7 @@
 //! connections in, `clients` reports what their sockets say, `effects` does what the core wants
 //! done, `hand_offs` passes clients to smtpd(8), `starttls` to tlsproxy(8), `lookups` answers the core's questions, `lists` asks DNS
 //! blocklists on its behalf at the servers that `names` knows, `lifecycle` obeys the supervisor and
-//! signals.
+//! signals, `status` tells what was counted.
 
 mod accept;
 mod clients;
@@ -17,6 +17,7 @@ mod lookups;
 mod names;
 mod starttls;
 mod startup;
+mod status;
 mod table_servers;
 mod worker;
 

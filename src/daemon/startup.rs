@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub struct Start {
     pub listeners: Vec<OwnedFd>,
     /// The way to the supervisor.
     pub supervisor: Channel,
+    /// Where somebody may ask what was counted.
+    pub status: Option<UnixListener>,
     /// Whom to become, unless the master.cf line says to stay root.
     pub owner: Owner,
     /// master.cf: `unprivileged`.
@@ -166,6 +169,7 @@ fn begin(mut start: Start) -> Result<Worker, StartError> {
         settings: start.settings,
         supervisor: start.supervisor,
         signals,
+        status: start.status.map(mio::net::UnixListener::from_std),
         heartbeat,
     })
     .map_err(system("epoll_ctl"))

@@ -4,11 +4,15 @@
 //! the deadlines that have come, and the sockets that may still have input, in this order.
 
 use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{fmt, io};
 
+use mio::Interest;
+use mio::net::UnixListener;
+use mio::unix::SourceFd;
 use nix::errno::Errno;
 use nix::sys::signalfd::SignalFd;
 
@@ -79,6 +83,8 @@ pub struct Worker {
     /// `None` when the supervisor has gone.
     pub(super) supervisor: Option<Channel>,
     pub(super) signals: SignalFd,
+    /// Where somebody may ask what was counted. `None` if the socket could not be made.
+    pub(super) status: Option<UnixListener>,
     heartbeat: Arc<Heartbeat>,
     pub(super) stage: Stage,
     pub(super) idleness: Idleness,
@@ -213,6 +219,8 @@ pub struct Parts {
     pub supervisor: Channel,
     /// Delivers SIGTERM.
     pub signals: SignalFd,
+    /// Where somebody may ask what was counted.
+    pub status: Option<UnixListener>,
     /// Tells the watchdog that the loop turns.
     pub heartbeat: Arc<Heartbeat>,
 }
@@ -220,9 +228,6 @@ pub struct Parts {
 impl Worker {
     /// Puts a worker together and registers what it listens to.
     pub fn new(mut parts: Parts) -> io::Result<Worker> {
-        use mio::Interest;
-        use mio::unix::SourceFd;
-        use std::os::fd::{AsFd, AsRawFd};
         let reactor = parts.reactor;
         let control = parts.supervisor.as_fd().as_raw_fd();
         reactor.register(&mut SourceFd(&control), Source::Supervisor, Interest::READABLE)?;
@@ -236,6 +241,9 @@ impl Worker {
                 }
                 Company::Siblings => reactor.register_shared(&listener.socket, source)?,
             }
+        }
+        if let Some(listener) = &mut parts.status {
+            reactor.register(listener, Source::Status, Interest::READABLE)?;
         }
         let input = vec![0; read_size(parts.screener.policy().line_length_limit)];
         let mut worker = Worker {
@@ -262,6 +270,7 @@ impl Worker {
             settings: parts.settings,
             supervisor: Some(parts.supervisor),
             signals: parts.signals,
+            status: parts.status,
             heartbeat: parts.heartbeat,
             stage: Stage::Serving,
             idleness: Idleness::Busy,
@@ -361,6 +370,7 @@ impl Worker {
             Source::Supervisor => self.orders(now),
             Source::Signal => self.signalled(now),
             Source::Storage => self.storage_events(),
+            Source::Status => self.status_wanted(),
             Source::Client(id) => self.client_ready(id, event, now),
             Source::Dns { slot, generation } => {
                 if let Some(lists) = &mut self.lists {

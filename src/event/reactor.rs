@@ -38,6 +38,8 @@ pub enum Source {
     TableServer(SessionId),
     /// The channels over which clients are being handed to smtpd(8).
     HandOffs,
+    /// Somebody wants to know what was counted.
+    Status,
 }
 
 // A token holds a kind, a slot and a whole generation.
@@ -68,6 +70,7 @@ impl Source {
             Source::TlsChannel(id) => (7, id.slot, id.generation),
             Source::TableServer(id) => (8, id.slot, id.generation),
             Source::HandOffs => (9, 0, 0),
+            Source::Status => (10, 0, 0),
         };
         let slot = (slot & SLOT_MASK) as usize;
         Token(kind << KIND_SHIFT | slot << 32 | generation as usize)
@@ -88,6 +91,7 @@ impl Source {
             7 => Source::TlsChannel(id),
             8 => Source::TableServer(id),
             9 => Source::HandOffs,
+            10 => Source::Status,
             _ => return None,
         })
     }
@@ -228,6 +232,7 @@ mod tests {
             Source::Dns { slot: 5, generation: u32::MAX },
             Source::TlsChannel(id),
             Source::HandOffs,
+            Source::Status,
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::census::End;
 use super::dialogue;
 use super::event::{HandOffResult, Output};
 use super::logline::LogLine;
@@ -58,10 +59,11 @@ pub(super) fn disconnect(
     turn: &mut Turn<'_>,
     id: SessionId,
     session: Session,
+    end: End,
 ) {
     conclude(screener, turn, &session);
     turn.log(LogLine::Disconnect(session.client));
-    screener.release(turn, id, &session);
+    screener.release(turn, id, &session, end);
 }
 
 /// Ends the tests of a client that has passed, or need not pass, and lets it in.
@@ -114,7 +116,7 @@ pub(super) fn hand_off_result(
     let Some(session) = screener.handing_off.remove(id) else { return };
     let service = || screener.policy.smtpd_service.as_str().into();
     match result {
-        HandOffResult::Done => screener.release(turn, id, &session),
+        HandOffResult::Done => screener.release(turn, id, &session, End::HandedOff),
         HandOffResult::Busy => busy(screener, turn, id, session),
         HandOffResult::NoService(reason) => {
             turn.log(LogLine::CannotConnect { service: service(), reason: reason.into() });
@@ -157,10 +159,10 @@ fn send_away(
 ) {
     if screener.terminating {
         turn.send_last(&screener.policy, id, session.client, Reply::Unavailable);
-        screener.release(turn, id, &session);
+        screener.release(turn, id, &session, End::TurnedAway);
     } else if session.outcomes.pregreet == Outcome::NotDue {
         turn.send(&screener.policy, id, session.client, reply);
-        screener.release(turn, id, &session);
+        screener.release(turn, id, &session, End::TurnedAway);
     } else {
         dialogue::begin_with(screener, turn, id, session, Reply::NoResources);
     }
@@ -178,7 +180,7 @@ pub(super) fn hand_off_deadline(
     }
     let service = screener.policy.smtpd_service.as_str().into();
     turn.log(LogLine::HandOffTimeout { service });
-    screener.release(turn, id, &session);
+    screener.release(turn, id, &session, End::TurnedAway);
 }
 
 /// Gives up the hand-offs that wait for their next attempt.
@@ -192,7 +194,7 @@ pub(super) fn abandon_retries(screener: &mut Screener, turn: &mut Turn<'_>) {
     for id in busy {
         if let Some(session) = screener.handing_off.remove(id) {
             turn.send_last(&screener.policy, id, session.client, Reply::Unavailable);
-            screener.release(turn, id, &session);
+            screener.release(turn, id, &session, End::TurnedAway);
         }
     }
 }

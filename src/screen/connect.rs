@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::census::End;
 use super::client::Client;
 use super::conclude;
 use super::dialogue;
@@ -174,7 +175,7 @@ fn turn_away(
 ) {
     turn.send(&screener.policy, id, session.client, reply);
     turn.log(LogLine::Disconnect(session.client));
-    screener.release(turn, id, &session);
+    screener.release(turn, id, &session, End::TurnedAway);
 }
 
 fn ask_access_list(

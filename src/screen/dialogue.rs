@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::census::End;
 use super::conclude;
 use super::connect::LOOKUP_LIMIT;
 use super::event::{Filtered, Lookup, Output, Watch};
@@ -171,7 +172,7 @@ fn follow(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, course: C
         Course::Ends(reply) => {
             if let Some(session) = screener.screening.remove(id) {
                 turn.send(&screener.policy, id, session.client, reply);
-                conclude::disconnect(screener, turn, id, session);
+                conclude::disconnect(screener, turn, id, session, End::TurnedAway);
             }
         }
     }
@@ -482,5 +483,5 @@ pub(super) fn time_is_up(
         turn.log(LogLine::CommandTimeLimit(session.client, engine.last()));
     }
     turn.send(&screener.policy, id, session.client, Reply::CommandTimeLimit);
-    conclude::disconnect(screener, turn, id, session);
+    conclude::disconnect(screener, turn, id, session, End::TurnedAway);
 }

@@ -1,6 +1,7 @@
 //! "Tests before SMTP handshake": the greet wait, the pregreet test, and DNS blocklists.
 
 use super::blocklist;
+use super::census::End;
 use super::conclude;
 use super::dialogue;
 use super::dnsbl::score::Score;
@@ -54,7 +55,7 @@ pub(super) fn peeked(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId
         AfterPregreet::Drop => {
             session.outcomes.pregreet = Outcome::Failed;
             turn.send(&screener.policy, id, session.client, Reply::ProtocolError);
-            conclude::disconnect(screener, turn, id, session);
+            conclude::disconnect(screener, turn, id, session, End::TurnedAway);
             return;
         }
         AfterPregreet::Enforce => {
@@ -152,7 +153,7 @@ fn end(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, mut session:
             AfterScore::Drop(blocked) => {
                 session.outcomes.dnsbl = Outcome::Failed;
                 turn.send(&screener.policy, id, session.client, Reply::Blocked(blocked));
-                conclude::disconnect(screener, turn, id, session);
+                conclude::disconnect(screener, turn, id, session, End::TurnedAway);
                 return;
             }
             AfterScore::Enforce(blocked) => {

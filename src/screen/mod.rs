@@ -7,6 +7,7 @@
 
 pub mod address;
 mod blocklist;
+pub mod census;
 pub mod client;
 mod conclude;
 mod connect;

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use super::census::End;
 use super::connect;
 use super::event::{Output, Watch};
 use super::logline::{LogLine, ProxyLine};
@@ -60,7 +61,7 @@ pub(super) fn connected(
                 turn.log_messages(messages);
                 turn.log(LogLine::Proxy(ProxyLine::Stranger { peer, unsaid }));
             }
-            dismiss(turn, id, Reply::NoResources);
+            dismiss(screener, turn, id, Reply::NoResources, End::TurnedAway);
         }
         Approach::Proxy { listed } => {
             turn.log_messages(messages);
@@ -105,7 +106,7 @@ fn refuse(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, wrong: Wr
     screener.approaching.remove(id);
     let data = data.get(..HEADER_LIMIT).unwrap_or(data).into();
     turn.log(LogLine::Proxy(ProxyLine::Wrong { wrong, data }));
-    dismiss(turn, id, Reply::NoResources);
+    dismiss(screener, turn, id, Reply::NoResources, End::TurnedAway);
 }
 
 /// The proxy has closed the connection before its header was complete.
@@ -115,14 +116,14 @@ pub(super) fn closed(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId
     if approaching.has_begun || screener.policy.upstream_proxy.as_ref().is_none_or(logs) {
         turn.log(LogLine::Proxy(ProxyLine::Eof));
     }
-    dismiss(turn, id, Reply::NoResources);
+    dismiss(screener, turn, id, Reply::NoResources, End::HungUp);
 }
 
 /// The header is not complete in time.
 pub(super) fn time_is_up(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId) {
     if screener.approaching.remove(id).is_some() {
         turn.log(LogLine::Proxy(ProxyLine::TimeLimit));
-        dismiss(turn, id, Reply::NoResources);
+        dismiss(screener, turn, id, Reply::NoResources, End::TurnedAway);
     }
 }
 
@@ -131,13 +132,14 @@ pub(super) fn terminate(screener: &mut Screener, turn: &mut Turn<'_>) {
     let all: Vec<SessionId> = screener.approaching.iter().map(|(id, _)| id).collect();
     for id in all {
         screener.approaching.remove(id);
-        dismiss(turn, id, Reply::Unavailable);
+        dismiss(screener, turn, id, Reply::Unavailable, End::TurnedAway);
     }
 }
 
 /// Lets go of a connection that has not become a session. Without a footer: nobody knows whom
 /// it would be for.
-fn dismiss(turn: &mut Turn<'_>, id: SessionId, reply: Reply) {
+fn dismiss(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, reply: Reply, end: End) {
+    screener.census.count(end);
     turn.out.push(Output::Send(id, reply));
     turn.out.push(Output::Close(id));
 }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::blocklist;
+use super::census::{Census, End};
 use super::client::{Client, Clients};
 use super::conclude;
 use super::connect;
@@ -32,6 +33,7 @@ use super::verdict::{self, TlsHealth};
 #[derive(Debug)]
 pub struct Screener {
     pub(super) policy: Policy,
+    pub(super) census: Census,
     pub(super) clients: Clients,
     /// Connections whose proxy has not said whom it speaks for. They count for nothing.
     pub(super) approaching: ById<Approaching>,
@@ -131,6 +133,7 @@ impl Screener {
             clients: Clients::new(policy.limits.prefix_ipv6),
             unserved: None,
             policy,
+            census: Census::default(),
             approaching: ById::default(),
             untold: Untold::default(),
             strangers: None,
@@ -183,6 +186,11 @@ impl Screener {
         self.approaching.len()
     }
 
+    /// How many connections there were, and what has become of them.
+    pub fn census(&self) -> Census {
+        self.census
+    }
+
     /// How many hand-offs are in progress.
     pub fn hand_offs(&self) -> usize {
         self.handing_off.len()
@@ -209,6 +217,7 @@ impl Screener {
     fn take(&mut self, input: Input<'_>, turn: &mut Turn<'_>) {
         match input {
             Input::Connected { session, client, server } => {
+                self.census.accepted += 1;
                 proxy::connected(self, turn, session, client, server);
             }
             Input::Unidentified { session, call, reason } => {
@@ -216,6 +225,8 @@ impl Screener {
                 // Without a footer: nobody knows whom it would be for.
                 turn.out.push(Output::Send(session, Reply::NoResources));
                 turn.out.push(Output::Close(session));
+                self.census.accepted += 1;
+                self.census.count(End::TurnedAway);
             }
             Input::Peeked { session, data } if self.approaching.get(session).is_some() => {
                 proxy::peeked(self, turn, session, data);
@@ -252,7 +263,7 @@ impl Screener {
         };
         let after = self.elapsed(turn.now, &session);
         turn.log(LogLine::Hangup { client: session.client, after, stage });
-        conclude::disconnect(self, turn, id, session);
+        conclude::disconnect(self, turn, id, session, End::HungUp);
     }
 
     /// A session gets on with what it has looked up.
@@ -298,7 +309,7 @@ impl Screener {
         for id in waiting {
             if let Some(session) = self.screening.remove(id) {
                 turn.send_last(&self.policy, id, session.client, Reply::Unavailable);
-                conclude::disconnect(self, turn, id, session);
+                conclude::disconnect(self, turn, id, session, End::TurnedAway);
             }
         }
         conclude::abandon_retries(self, turn);
@@ -324,7 +335,14 @@ impl Screener {
     }
 
     /// Lets a session go: the counterpart of its beginning in `connect`.
-    pub(super) fn release(&mut self, turn: &mut Turn<'_>, id: SessionId, session: &Session) {
+    pub(super) fn release(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: SessionId,
+        session: &Session,
+        end: End,
+    ) {
+        self.census.count(end);
         blocklist::leave(self, turn, id, session.client.ip());
         if session.helps {
             self.clients.remove_helper(session.client.ip(), id);
@@ -345,6 +363,11 @@ impl Screener {
     /// Checks what must hold between two inputs; says what does not. For tests.
     pub fn check_invariants(&self) -> Result<(), String> {
         let all = || self.screening.iter().chain(self.handing_off.iter());
+        let open = self.sessions() + self.approaching();
+        let expected = self.census.accepted.checked_sub(self.census.ended());
+        if u64::try_from(open).ok() != expected {
+            return Err(format!("{open} connections are open: {:?}", self.census));
+        }
         for (id, session) in self.screening.iter() {
             if matches!(session.phase, Phase::HandingOff(_)) {
                 return Err(format!("{id:?} is being handed off, but counts as screened"));

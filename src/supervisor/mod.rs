@@ -9,6 +9,7 @@ mod changes;
 mod outside;
 mod prepare;
 pub mod snapshots;
+mod status;
 mod tls;
 mod upgrade;
 mod watch;

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -15,6 +16,7 @@ use thiserror::Error;
 use super::changes::{Changes, Item};
 use super::outside::Outside;
 use super::snapshots::Snapshots;
+use super::status;
 use super::tls::tlsproxy;
 use super::upgrade::Upgrade;
 use super::watch::{self, Subject, Watch};
@@ -141,6 +143,7 @@ pub fn prepare(
         ends_at: None,
     };
     for number in 0..settings.own.workers {
+        let status = status_socket(&owner, number)?;
         let (ours, theirs) =
             Channel::pair().map_err(|error| StartError::Text(format!("socketpair: {error}")))?;
         match sys::fork().map_err(system("fork"))? {
@@ -166,6 +169,7 @@ pub fn prepare(
                     tables,
                     listeners,
                     supervisor: theirs,
+                    status,
                     owner,
                     unprivileged: options.unprivileged,
                     jail,
@@ -190,6 +194,23 @@ pub fn prepare(
         }
     }
     Ok(supervisor)
+}
+
+/// Where a worker tells what it has counted. Without it clients are served all the same.
+fn status_socket(owner: &Owner, number: usize) -> Result<Option<UnixListener>, StartError> {
+    let bound = owner.act(|| {
+        if number == 0 {
+            status::remove_stale();
+        }
+        status::bind(number)
+    });
+    match bound.map_err(|denied| StartError::Text(denied.to_string()))? {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) => {
+            log::warn!("status socket: {error}");
+            Ok(None)
+        }
+    }
 }
 
 /// What master opened for us.

@@ -39,6 +39,7 @@ mod logging;
 mod proxy;
 mod start;
 mod starttls;
+mod status;
 mod tables;
 mod terminate;
 mod wire;
