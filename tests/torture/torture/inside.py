@@ -51,7 +51,9 @@ def _begin(order: dict, setting: Setting) -> World:
     for name, value in SYSCTLS.items():
         Path("/proc/sys", name).write_text(str(value))
     visits = Path(order["visits"])
-    log_file = place / "records" if setting.log else Path(namespace.MAIL_LOG)
+    log_file = Path(namespace.MAIL_LOG)
+    if setting.log:
+        log_file = place / "records" if setting.keep_log else None
     log = Log(visits, Path("/dev/log"), log_file) if setting.log else None
     smtpd = Smtpd(visits, QUEUE / "private/smtpd") if setting.smtpd else None
     name_server = None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.plan import Wrong
+from bench.plan import Cache, Wrong
 
 if TYPE_CHECKING:
     from .world import World
@@ -50,6 +50,8 @@ class Setting:
     resolv_conf: tuple[str, ...] = ()       # options
     descriptors: int = 0                    # the hard limit of master(8) and all below; 0: as it is
     slow_syncs: int = 0                     # milliseconds that are added to each
+    keep_log: bool = True                   # the stand-in's; else it counts only
+    cache: Cache | None = None              # verdicts that are there before the start
     # What the log may have of the program besides information: first words of records, such as
     # "warning:". Anything else of the kind is a failure.
     troubles: tuple[str, ...] = ()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from harness import instance, scenario
 
+from bench.caches import Caches
+from bench.plan import GATEPOST
 from bench.prepare import ENVIRONMENT
 
 from .plan import Setting
@@ -26,6 +28,7 @@ class Workshop:
         self.template = instance.Template(root)
         self._gatepost = gatepost
         self._slowsync = slowsync
+        self._caches = Caches(root / "caches", self.template.owner)
 
     def make(self, place: Path, setting: Setting) -> str:
         """An instance; returns its resolv.conf."""
@@ -41,6 +44,8 @@ class Workshop:
                    **dict(setting.files)})
         made = instance.Instance(place, self.template, script, self._gatepost, [],
                                  chroot=setting.chroot)
+        if setting.cache:
+            self._caches.put(setting.cache, GATEPOST, place / "data")
         return made.resolv_conf
 
     def _main_cf(self, setting: Setting) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ class World(Instance):
     def troubles(self) -> dict[str, list[str]]:
         """Records of the program that are not information, by their first word."""
         found: dict[str, list[str]] = {}
+        if self.log_file is None:
+            self.log.counts()
+            return {word: [f"{count} times"] for word, count in self.log.troubles.items() if count}
         for match in _TROUBLE.finditer(self.log_text()):
             found.setdefault(match[1], []).append(match[2].strip())
         return found
@@ -39,8 +43,22 @@ class World(Instance):
         """Lines of the log that match."""
         return [line for line in self.log_text().splitlines() if re.search(pattern, line)]
 
+    def census(self) -> dict[str, int]:
+        """What the worker has counted, at its socket."""
+        sockets = [path for path in (QUEUE / "private").glob("gatepost.*.*")
+                   if path.name.split(".")[1] == str(self.supervisor())]
+        if len(sockets) != 1:
+            raise Wrong(f"there are {len(sockets)} sockets for what was counted")
+        with socket.socket(socket.AF_UNIX) as asker:
+            asker.settimeout(10)
+            asker.connect(str(sockets[0]))
+            text = asker.makefile().read()
+        return {name: int(value) for name, value in map(str.split, text.splitlines())}
+
     def last_records(self) -> list[str]:
         """For whoever wants to know why a trial has failed."""
+        if self.log_file is None:
+            return []
         try:
             return self.log_text().splitlines()[-40:]
         except OSError:

@@ -1,5 +1,5 @@
 """The trials, in the order in which they are run."""
 
-from . import reload
+from . import reload, soak
 
-TRIALS = (*reload.TRIALS,)
+TRIALS = (*reload.TRIALS, *soak.TRIALS)
