@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use gatepost::postfix::maillog;
 use gatepost::postfix::master::{Environment, OptionError, Options};
 use gatepost::supervisor;
 
@@ -34,15 +33,7 @@ fn main() -> ExitCode {
         eprint!("\n{}", introduction());
         return ExitCode::FAILURE;
     }
-    let options = options.unwrap_or_else(|error| refuse(&error.to_string()));
-    let environment = Environment::read().unwrap_or_else(|error| refuse(&error.to_string()));
-    supervisor::run(options, environment)
-}
-
-/// Ends with a line in the log.
-fn refuse(reason: &str) -> ! {
-    maillog::init_early();
-    maillog::fatal(reason)
+    supervisor::run(options, Environment::read())
 }
 
 /// What whoever finds this program and starts it wants to know.

@@ -1,5 +1,6 @@
 //! Signals, limits, the ways to end, and what the kernel has; programs that are run beside.
 
+pub mod note;
 pub mod task;
 
 use nix::errno::Errno;
@@ -13,9 +14,47 @@ use crate::sys;
 
 /// Signals that a daemon has no use for: a broken connection and a large file are reported by
 /// the call that meets them.
+const IGNORED: [Signal; 2] = [Signal::SIGPIPE, Signal::SIGXFSZ];
+
+/// Ignores the signals that a daemon has no use for.
 pub fn ignore_signals() -> nix::Result<()> {
-    sys::ignore_signal(Signal::SIGPIPE)?;
-    sys::ignore_signal(Signal::SIGXFSZ)
+    IGNORED.into_iter().try_for_each(sys::ignore_signal)
+}
+
+/// What this process was given and changes for itself: a program that takes its place is to find
+/// it as it was.
+#[derive(Clone, Debug)]
+pub struct Outset {
+    mask: Option<SigSet>,
+    /// Of the signals that are ignored later on, those that were not.
+    heeded: Vec<Signal>,
+    /// Soft and hard limit of open descriptors.
+    descriptors: Option<(u64, u64)>,
+}
+
+impl Outset {
+    /// Before anything is changed.
+    pub fn note() -> Outset {
+        Outset {
+            mask: SigSet::thread_get_mask().ok(),
+            heeded: IGNORED.into_iter().filter(|signal| !sys::is_ignored(*signal)).collect(),
+            descriptors: getrlimit(Resource::RLIMIT_NOFILE).ok(),
+        }
+    }
+
+    /// Undoes what was changed. It may end the process, by a signal that was held back.
+    pub fn restore(&self) {
+        // Nothing can fail here for what was so before.
+        for signal in &self.heeded {
+            let _ = sys::default_signal(*signal);
+        }
+        if let Some((soft, hard)) = self.descriptors {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
+        }
+        if let Some(mask) = &self.mask {
+            let _ = mask.thread_set_mask();
+        }
+    }
 }
 
 /// Has these signals delivered through a descriptor from now on. Before the first thread.
@@ -80,6 +119,22 @@ pub fn raise_descriptor_limit(needed: u64) -> nix::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// In a thread of its own, as the mask is the thread's; the limit and what is ignored are the
+    /// process's, so that they are only noted and set to what they are.
+    #[test]
+    fn the_mask_is_put_back() {
+        std::thread::spawn(|| {
+            let before = SigSet::thread_get_mask().unwrap();
+            let outset = Outset::note();
+            let _signals = catch(&[Signal::SIGUSR2]).unwrap();
+            assert!(SigSet::thread_get_mask().unwrap().contains(Signal::SIGUSR2));
+            outset.restore();
+            assert_eq!(SigSet::thread_get_mask().unwrap(), before);
+        })
+        .join()
+        .unwrap();
+    }
 
     #[test]
     fn families() {

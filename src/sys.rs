@@ -6,10 +6,12 @@ pub mod message;
 #[cfg(feature = "pcre")]
 pub mod pcre;
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::fmt;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
@@ -72,6 +74,28 @@ pub fn adopt(fd: RawFd) -> Option<OwnedFd> {
     // SAFETY: the descriptor is open, was inherited, and nothing else in this process
     // owns it: the caller asks once for each number.
     Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Lets a program that takes this process's place have a descriptor. Whether there is one with
+/// this number is for that program to find out.
+pub fn pass_on(fd: RawFd) {
+    // SAFETY: F_SETFD has no effect on memory, and none on who owns the descriptor here.
+    unsafe { libc::fcntl(fd, libc::F_SETFD, 0) };
+}
+
+/// Under which name this program was executed. Unlike /proc/self/exe, it has the symbolic
+/// links still in it.
+pub fn executed_as() -> Option<PathBuf> {
+    // SAFETY: the call has no preconditions.
+    let name = unsafe { libc::getauxval(libc::AT_EXECFN) };
+    let name = std::ptr::with_exposed_provenance::<libc::c_char>(usize::try_from(name).ok()?);
+    if name.is_null() {
+        return None;
+    }
+    // SAFETY: the kernel has put this text, which ends in a NUL, above the stack, where it stays
+    // as long as the process; nobody writes to it.
+    let name = unsafe { CStr::from_ptr(name) };
+    Some(PathBuf::from(OsStr::from_bytes(name.to_bytes())))
 }
 
 /// Which side of a fork(2) this is.
@@ -141,6 +165,15 @@ pub fn epoll_add_shared(
 pub fn default_signal(signal: nix::sys::signal::Signal) -> nix::Result<()> {
     // SAFETY: the default disposition runs no code of ours.
     unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) }.map(drop)
+}
+
+/// Whether a signal is ignored.
+pub fn is_ignored(signal: nix::sys::signal::Signal) -> bool {
+    // SAFETY: integers and pointers, for which zero is a valid value.
+    let mut action = unsafe { std::mem::zeroed::<libc::sigaction>() };
+    // SAFETY: nothing is changed, and `action` outlives the call.
+    let failed = unsafe { libc::sigaction(signal as i32, std::ptr::null(), &raw mut action) } != 0;
+    !failed && action.sa_sigaction == libc::SIG_IGN
 }
 
 /// Ignores a signal.

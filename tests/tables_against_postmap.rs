@@ -110,7 +110,7 @@ impl FileSource for Files {
 
     fn snapshot(&self, index: &Index, messages: &mut Vec<Message>) -> Result<Vec<u8>, String> {
         if index.kind != IndexKind::Lmdb {
-            return self.0.take(index, messages);
+            return self.0.take(index, messages).map_err(|trouble| trouble.to_string());
         }
         // In this process, which has more threads than one, and must not fork.
         let (mut output, mut complaints) = (Vec::new(), Vec::new());

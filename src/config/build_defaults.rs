@@ -3,22 +3,17 @@
 //! file than it was. Without that it would be asked at every start, and that takes half of it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-
-use nix::fcntl::OFlag;
 
 use super::Sources;
 use super::postconf::{self, AskError, TIME_LIMIT};
 use crate::postfix::message::Message;
 use crate::postfix::params::{DefaultValue, TABLE};
-
-/// The largest remembered text that makes sense, in bytes.
-const MAX_TEXT: u64 = 64 << 10;
+use crate::process::note;
 
 /// Unexpanded defaults by parameter name. What is missing is taken from the table of
 /// parameters, as in Debian 12.
@@ -183,23 +178,13 @@ const WITNESS: &str = "# as told by ";
 /// Where Postfix has its defaults.
 const LIBRARY: &str = "libpostfix-global.so";
 
-/// Reads remembered defaults, and from what they came. The directory belongs to the unprivileged user, so only a
-/// file counts that belongs to our own effective user and that nobody else can write:
-/// these values say which programs are executed.
+/// Reads remembered defaults, and from what they came.
 pub fn recall(path: &Path) -> Option<(BuildDefaults, Option<Witness>)> {
-    let no_tricks = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let file = OpenOptions::new().read(true).custom_flags(no_tricks.bits()).open(path).ok()?;
-    let status = file.metadata().ok()?;
-    let ours = status.uid() == nix::unistd::geteuid().as_raw();
-    if !status.is_file() || !ours || status.mode() & 0o022 != 0 {
-        return None;
-    }
-    let mut text = String::new();
-    file.take(MAX_TEXT).read_to_string(&mut text).ok()?;
+    let text = note::read(path)?;
     Some((BuildDefaults::from_text(&text)?, Witness::from_text(&text)))
 }
 
-/// Writes defaults for [`recall`], by way of a new file beside the old one.
+/// Writes defaults for [`recall`].
 ///
 /// # Errors
 /// Those of creating, writing and renaming the file.
@@ -208,23 +193,8 @@ pub fn remember(
     witness: Option<&Witness>,
     path: &Path,
 ) -> io::Result<()> {
-    // A name of our own: master(8) may start several services at once.
-    static TIMES: AtomicU32 = AtomicU32::new(0);
-    let times = TIMES.fetch_add(1, Ordering::Relaxed);
-    let new = path.with_extension(format!("{}-{times}", std::process::id()));
-    // Left behind by a namesake that was killed.
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new)?;
     let text = defaults.to_text() + &witness.map(Witness::to_line).unwrap_or_default();
-    let written = file.write_all(text.as_bytes());
-    let result = written.and_then(|()| fs::rename(&new, path));
-    if result.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    result
+    note::write(path, &text)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::screen::dnsbl::guard;
 use crate::screen::policy::DetailLog;
 
 /// The names that exist.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "workers",
     "client_connection_prefix_ipv6",
     "cache_file",
@@ -21,6 +21,7 @@ const NAMES: [&str; 10] = [
     NETWORKS,
     INTERFACES,
     "upstream_proxy_log_checks",
+    "fallback",
 ];
 
 /// How different an unknown name may be from an existing one to be called a slip.
@@ -50,6 +51,18 @@ pub struct OwnSettings {
     pub proxy_lists: ProxyListSettings,
     /// gatepost.cf: `upstream_proxy_log_checks`, `yes` or `no`.
     pub upstream_proxy_log_checks: bool,
+    /// gatepost.cf: `fallback`, `postscreen` or `none`.
+    pub fallback: Substitute,
+}
+
+/// Who serves when Gatepost cannot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Substitute {
+    /// postscreen(8).
+    #[default]
+    Postscreen,
+    /// Nobody.
+    None,
 }
 
 /// What is wrong with gatepost.cf as a whole.
@@ -90,6 +103,7 @@ impl Default for OwnSettings {
             dnsbl_guard: guard::Mode::Enforce,
             proxy_lists: ProxyListSettings::default(),
             upstream_proxy_log_checks: true,
+            fallback: Substitute::Postscreen,
         }
     }
 }
@@ -162,6 +176,14 @@ impl OwnSettings {
                     "yes" => true,
                     "no" => false,
                     _ => return Err(not_one_of(name, value, "yes, no")),
+                };
+                Ok(())
+            }
+            "fallback" => {
+                self.fallback = match value {
+                    "postscreen" => Substitute::Postscreen,
+                    "none" => Substitute::None,
+                    _ => return Err(not_one_of(name, value, "postscreen, none")),
                 };
                 Ok(())
             }

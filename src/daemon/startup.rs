@@ -137,27 +137,13 @@ fn begin(mut start: Start) -> Result<Worker, StartError> {
     let cache = start_cache(start.cache, opened, watchdog, waker)
         .map_err(system("cannot start the storage thread"))?;
 
-    if start.supervisor.tell(FromWorker::Ready).is_err() {
-        no_supervisor();
-    }
-    match start.supervisor.order().map_err(system("control channel"))? {
-        // Nothing else is sent before that.
-        Received::Message(ToWorker::Go | ToWorker::Changed(..)) => {}
-        Received::Nothing | Received::Closed => no_supervisor(),
-    }
-    if import_wanted {
-        // A supervisor that has gone meanwhile has a successor, whose worker asks again.
-        let _ = start.supervisor.tell(FromWorker::ImportWanted);
-    }
-    start.supervisor.set_nonblocking().map_err(system("control channel"))?;
-
     let listeners: io::Result<_> = start.listeners.into_iter().map(Listener::new).collect();
     let lists = start
         .name_servers
         .map(|names| ListLookups::new(&start.policy.dnsbl, names, &reactor, now().mono))
         .transpose()
         .map_err(system("epoll"))?;
-    Worker::new(Parts {
+    let worker = Worker::new(Parts {
         reactor,
         hand_offs,
         lists,
@@ -172,7 +158,28 @@ fn begin(mut start: Start) -> Result<Worker, StartError> {
         status: start.status.map(mio::net::UnixListener::from_std),
         heartbeat,
     })
-    .map_err(system("epoll_ctl"))
+    .map_err(system("epoll_ctl"))?;
+    report_for_duty(&worker, import_wanted).map_err(system("control channel"))?;
+    Ok(worker)
+}
+
+/// Last of all: whatever fails before this is a start that failed, and the supervisor sees it as
+/// one.
+fn report_for_duty(worker: &Worker, import_wanted: bool) -> io::Result<()> {
+    let Some(supervisor) = &worker.supervisor else { return Ok(()) };
+    if supervisor.tell(FromWorker::Ready).is_err() {
+        no_supervisor();
+    }
+    match supervisor.order()? {
+        // Nothing else is sent before that.
+        Received::Message(ToWorker::Go | ToWorker::Changed(..)) => {}
+        Received::Nothing | Received::Closed => no_supervisor(),
+    }
+    if import_wanted {
+        // A supervisor that has gone meanwhile has a successor, whose worker asks again.
+        let _ = supervisor.tell(FromWorker::ImportWanted);
+    }
+    supervisor.set_nonblocking()
 }
 
 /// A reload came before the worker was ready. No client has been promised to it, and a
@@ -224,6 +231,8 @@ fn start_cache(
 fn watchdog_bites() {
     std::thread::spawn(|| maillog::fatal("watchdog timeout"));
     std::thread::sleep(WATCHDOG_LAST_WORDS);
+    // With a core, as abort(3) would leave one, but no crash: that would be a panic.
+    let _ = nix::sys::signal::raise(Signal::SIGQUIT);
     std::process::abort();
 }
 

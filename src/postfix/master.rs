@@ -246,6 +246,11 @@ impl Environment {
         Environment::from_lookup(|name| std::env::var_os(name))
     }
 
+    /// Where main.cf is.
+    pub fn config_directory(&self) -> PathBuf {
+        self.config_directory.clone().unwrap_or_else(|| "/etc/postfix".into())
+    }
+
     /// Reads an environment, given as a function from names to values.
     ///
     /// # Errors

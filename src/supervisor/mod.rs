@@ -6,9 +6,12 @@
 //! changes of what it has read for the workers.
 
 mod changes;
+mod crashes;
+mod fallback;
 mod outside;
 mod prepare;
 pub mod snapshots;
+mod start_error;
 mod status;
 mod tls;
 mod upgrade;
@@ -17,13 +20,14 @@ mod watch;
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::SignalFd;
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::cache::import::import_old_cache;
@@ -31,11 +35,17 @@ use crate::cache::location::OldCache;
 use crate::cache::set_aside;
 use crate::control::{Channel, FromWorker, Received};
 use crate::postfix::maillog;
-use crate::postfix::master::{Availability, Environment, Options, status_record};
+use crate::postfix::master::{
+    Availability, BadGeneration, Environment, OptionError, Options, status_record,
+};
 use crate::privileges::Owner;
 use crate::process::{self, end_as};
 use crate::sys::{self, Fork};
 use changes::Changes;
+use crashes::is_crash;
+use fallback::{Fallback, Reason};
+use prepare::Descriptors;
+use start_error::StartError;
 
 /// How often watched files are looked at.
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
@@ -46,12 +56,20 @@ const LAST_CALL: Duration = Duration::from_millis(4800);
 /// How long the end of a worker may come after the end of its channel.
 const LEAVE_TAKING: Duration = Duration::from_millis(500);
 
+/// The same for one that never was ready: it pauses after its last words.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// How long workers may take to be ready, if postscreen(8) could serve instead. Usually that is
+/// some hundredths of a second; clients wait meanwhile.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
 /// A worker, as its supervisor sees it.
 #[derive(Debug)]
 struct WorkerProcess {
     pid: Pid,
     channel: Channel,
     state: State,
+    was_ready: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,7 +130,9 @@ impl CacheDuty {
 /// The supervisor after start-up.
 #[derive(Debug)]
 struct Supervisor {
-    status: OwnedFd,
+    descriptors: Descriptors,
+    fallback: Arc<Fallback>,
+    started: Instant,
     generation: u32,
     told_master: bool,
     signals: SignalFd,
@@ -125,16 +145,30 @@ struct Supervisor {
 }
 
 /// Runs the service.
-pub fn run(options: Options, environment: Environment) -> ! {
+pub fn run(
+    options: Result<Options, OptionError>,
+    environment: Result<Environment, BadGeneration>,
+) -> ! {
+    let words = std::env::args_os().collect();
+    let fallback = Fallback::new(words, options.as_ref().ok(), environment.as_ref().ok());
+    let fallback = Arc::new(fallback);
     // First of all: whatever is opened before could get the number of a listening socket that
     // master promised with `-s` and did not open, and would be taken for it.
-    let descriptors = prepare::adopt(&options);
-    maillog::install_panic_hook();
+    // They stay here until a supervisor has them: closed, they could not be passed on.
+    let mut descriptors = Descriptors::default();
+    let adopted = options.as_ref().map_or(Ok(()), |options| descriptors.adopt(options));
+    let way_out = Arc::clone(&fallback);
+    maillog::install_panic_hook(move || way_out.panicked());
     maillog::init_early();
-    maillog::also_stderr(options.stderr);
-    match prepare::prepare(&options, &environment, descriptors) {
+    let start = || {
+        let (options, environment) = (options?, environment?);
+        maillog::also_stderr(options.stderr);
+        adopted?;
+        prepare::prepare(&options, &environment, &mut descriptors, &fallback)
+    };
+    match start() {
         Ok(supervisor) => supervisor.supervise(),
-        Err(reason) => maillog::fatal(reason.to_string()),
+        Err(error) => fallback.or_fatal(&error),
     }
 }
 
@@ -144,6 +178,9 @@ impl Supervisor {
             match self.turn() {
                 Ok(()) => {}
                 Err(Errno::EINTR) => {}
+                Err(errno) if !self.told_master => {
+                    self.fallback.or_fatal(&StartError::System("supervisor", errno));
+                }
                 Err(errno) => maillog::fatal(format!("supervisor: {}", sys::errno_text(errno))),
             }
         }
@@ -155,8 +192,9 @@ impl Supervisor {
             fds.push(PollFd::new(worker.channel.as_fd(), PollFlags::POLLIN));
         }
         // After SIGTERM it is all the same to us what master does.
-        if self.ends_at.is_none() {
-            fds.push(PollFd::new(self.status.as_fd(), PollFlags::POLLIN));
+        let status = self.descriptors.status.as_ref().filter(|_| self.ends_at.is_none());
+        if let Some(status) = status {
+            fds.push(PollFd::new(status.as_fd(), PollFlags::POLLIN));
         }
         poll(&mut fds, self.timeout())?;
         if self.ends_at.is_none() && fds.last().is_some_and(|status| status.any() == Some(true)) {
@@ -168,6 +206,9 @@ impl Supervisor {
         }
         if self.ends_at.is_some_and(|at| Instant::now() >= at) {
             self.kill_and_exit();
+        }
+        if self.start_limit().is_some_and(|at| Instant::now() >= at) {
+            self.give_up_start();
         }
         self.attend_to_changes();
         Ok(())
@@ -189,8 +230,28 @@ impl Supervisor {
         self.leave()
     }
 
+    /// Until when workers have to be ready.
+    fn start_limit(&self) -> Option<Instant> {
+        let starts = self.workers.iter().any(|worker| worker.state == State::Starting);
+        let limited = starts && self.ends_at.is_none() && self.fallback.is_possible();
+        limited.then(|| self.started + START_LIMIT)
+    }
+
+    /// Nobody knows what holds the workers up. They are killed, as they are not to serve beside
+    /// postscreen(8) one day.
+    fn give_up_start(&mut self) -> ! {
+        self.changes.abandon();
+        for worker in self.workers.iter().filter(|worker| worker.state != State::Gone) {
+            // One that is ready has clients, and finishes them when we have gone.
+            if !worker.was_ready {
+                let _ = kill(worker.pid, Signal::SIGKILL);
+            }
+        }
+        self.fallback.or_fatal(&StartError::WorkerLate(START_LIMIT))
+    }
+
     fn timeout(&self) -> PollTimeout {
-        let pause = match self.ends_at {
+        let pause = match self.ends_at.or_else(|| self.start_limit()) {
             Some(at) => Some(at.saturating_duration_since(Instant::now())),
             None if self.changes.has_to_look() => Some(WATCH_PAUSE),
             None => None,
@@ -206,7 +267,8 @@ impl Supervisor {
     /// holds us for available until our process has gone, so it goes at once.
     fn check_status(&mut self) {
         let mut nothing = [0; 16];
-        match nix::unistd::read(&self.status, &mut nothing) {
+        let Some(status) = &self.descriptors.status else { return };
+        match nix::unistd::read(status, &mut nothing) {
             Ok(count) if count > 0 => {}
             Err(Errno::EINTR | Errno::EAGAIN) => {}
             Ok(_) | Err(_) => self.leave(),
@@ -249,17 +311,26 @@ impl Supervisor {
                 continue;
             };
             worker.state = State::Gone;
+            let was_ready = worker.was_ready;
             let all_gone = self.workers.iter().all(|worker| worker.state == State::Gone);
             match (self.ends_at, status) {
                 (Some(_), _) if all_gone => self.leave(),
                 (Some(_), _) => {}
-                // A worker's end is ours: its siblings see us go and finish their clients.
-                (None, status) => {
-                    self.changes.abandon();
-                    end_as(status)
-                }
+                (None, status) => self.mourn(status, was_ready),
             }
         }
+    }
+
+    /// A worker's end is ours, or that of Gatepost in this process: its siblings see us go, and
+    /// finish their clients.
+    fn mourn(&mut self, status: WaitStatus, was_ready: bool) -> ! {
+        self.changes.abandon();
+        if !was_ready {
+            self.fallback.become_postscreen(&Reason::Start(&StartError::WorkerEnded(status)));
+        } else if is_crash(status) {
+            self.fallback.crashed();
+        }
+        end_as(status)
     }
 
     fn hear(&mut self, index: usize) {
@@ -273,12 +344,14 @@ impl Supervisor {
                 Ok(Received::Nothing) => return,
                 Ok(Received::Closed) => {
                     worker.state = State::Silent;
-                    return self.await_end();
+                    let was_ready = worker.was_ready;
+                    return self.await_end(was_ready);
                 }
                 Err(error) => {
                     log::warn!("worker {}: {error}", worker.pid);
                     worker.state = State::Silent;
-                    return self.await_end();
+                    let was_ready = worker.was_ready;
+                    return self.await_end(was_ready);
                 }
             };
             match message {
@@ -300,14 +373,18 @@ impl Supervisor {
 
     /// A worker has closed its channel. Usually it is about to end, and then its end is ours; but
     /// one that has taken leave of us only finishes its clients, and master needs a successor.
-    fn await_end(&mut self) {
+    fn await_end(&mut self, was_ready: bool) {
         if self.ends_at.is_some() {
             return;
         }
-        let until = Instant::now() + LEAVE_TAKING;
+        let until = Instant::now() + if was_ready { LEAVE_TAKING } else { LAST_WORDS };
         while Instant::now() < until {
             self.reap();
             std::thread::sleep(Duration::from_millis(5));
+        }
+        if !was_ready {
+            self.changes.abandon();
+            self.fallback.or_fatal(&StartError::WorkerSilent);
         }
         self.leave()
     }
@@ -323,12 +400,15 @@ impl Supervisor {
             let pair = [record(Availability::Taken), record(Availability::Available)].concat();
             // In one piece: under a process limit above 1, master would start another process
             // for the next client if it read the first record before the second is there.
-            if write_all(&self.status, &pair).is_err() {
+            let status = self.descriptors.status.as_ref();
+            if status.is_some_and(|status| write_all(status, &pair).is_err()) {
                 self.leave();
             }
+            self.fallback.is_serving();
         }
         let Some(worker) = self.workers.get_mut(index) else { return };
         worker.state = State::Busy;
+        worker.was_ready = true;
         if let Err(error) = worker.channel.go() {
             log::debug!("worker {}: {error}", worker.pid);
         }

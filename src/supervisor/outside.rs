@@ -1,11 +1,11 @@
 //! What tables are made of, as root and outside the jail.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::snapshots::Snapshots;
+use super::snapshots::{Snapshots, Trouble};
 use crate::config::{Sources, postconf};
 use crate::postfix::message::Message;
 use crate::postfix::table::{DiskFiles, FileSource, Index};
@@ -18,11 +18,18 @@ pub(super) struct Outside<'a> {
     snapshots: &'a Snapshots,
     /// The types of tables that Postfix knows; asked for when one is met that we do not know.
     types: OnceCell<Vec<String>>,
+    lacked_reader: Cell<bool>,
 }
 
 impl<'a> Outside<'a> {
     pub(super) fn new(sources: &'a Sources, snapshots: &'a Snapshots) -> Outside<'a> {
-        Outside { sources, snapshots, types: OnceCell::new() }
+        Outside { sources, snapshots, types: OnceCell::new(), lacked_reader: Cell::new(false) }
+    }
+
+    /// Whether a database could not be read for want of a program to do it: postscreen(8) reads
+    /// by itself.
+    pub(super) fn lacked_reader(&self) -> bool {
+        self.lacked_reader.get()
     }
 }
 
@@ -32,7 +39,12 @@ impl FileSource for Outside<'_> {
     }
 
     fn snapshot(&self, index: &Index, messages: &mut Vec<Message>) -> Result<Vec<u8>, String> {
-        self.snapshots.take(index, messages)
+        self.snapshots.take(index, messages).map_err(|trouble| {
+            if let Trouble::Reader(_) = trouble {
+                self.lacked_reader.set(true);
+            }
+            trouble.to_string()
+        })
     }
 
     fn resolve(&self, host: &str, port: &str) -> Result<Vec<SocketAddr>, String> {

@@ -5,17 +5,20 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 use nix::sys::socket::AddressFamily;
 use nix::unistd::{Group, chdir, setsid};
 use syslog::Facility;
-use thiserror::Error;
 
 use super::changes::{Changes, Item};
+use super::fallback::Fallback;
 use super::outside::Outside;
 use super::snapshots::Snapshots;
+use super::start_error::StartError;
 use super::status;
 use super::tls::tlsproxy;
 use super::upgrade::Upgrade;
@@ -58,33 +61,31 @@ const DEFAULT_FACILITY: Facility = Facility::LOG_MAIL;
 /// Descriptors for other things than clients: listeners, log, cache, tables, name look-ups.
 const OTHER_DESCRIPTORS: u64 = 256;
 
-/// Why the service cannot start; the text is that of the `fatal:` line.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// The reason, in Postfix's words where it has them.
-    #[error("{0}")]
-    Text(String),
-    /// A system call failed.
-    #[error("{0}: {text}", text = errno_text(*.1))]
-    System(&'static str, nix::Error),
+fn common(call: &'static str) -> impl FnOnce(nix::Error) -> StartError {
+    move |errno| StartError::Common(call, errno)
 }
 
 fn system(call: &'static str) -> impl FnOnce(nix::Error) -> StartError {
     move |errno| StartError::System(call, errno)
 }
 
-/// Does all that needs root and no network, in the order of a Postfix daemon, and forks.
+/// Does all that needs root and no network, in the order of a Postfix daemon, and forks. The
+/// descriptors are taken if that succeeds.
 pub fn prepare(
     options: &Options,
     environment: &Environment,
-    descriptors: Result<Descriptors, StartError>,
+    descriptors: &mut Descriptors,
+    fallback: &Arc<Fallback>,
 ) -> Result<Supervisor, StartError> {
     process::ignore_signals().map_err(system("signal"))?;
-    let Descriptors { status, listeners } = descriptors?;
     let (loaded, sources, version) = load(options, environment)?;
     let Loaded { mut settings, mut policy, messages } = loaded;
+    fallback.learn(&settings, &options.service);
     open_log(&settings, options, environment);
-    log_all(&messages)?;
+    log_all(&messages, StartError::Configuration)?;
+    if options.transport != Transport::Inet {
+        return Err(StartError::ServiceType(options.service.clone()));
+    }
     policy.protocols = of_kernel(settings.access.inet_protocols)?;
     settings.access.inet_protocols = policy.protocols;
     let tlsproxy = tlsproxy(&sources, options, &settings, &policy);
@@ -92,7 +93,7 @@ pub fn prepare(
     let owner = find_owner(&settings)?;
     let queue = &settings.directories.queue;
     chdir(queue.as_path()).map_err(|errno| {
-        StartError::Text(format!("chdir({}): {}", queue.display(), errno_text(errno)))
+        StartError::Configuration(format!("chdir({}): {}", queue.display(), errno_text(errno)))
     })?;
 
     let snapshots = Snapshots::new(&settings);
@@ -102,7 +103,7 @@ pub fn prepare(
     let name_servers =
         (!policy.dnsbl.lists.is_empty()).then(|| name_servers(&settings, jail.as_deref()));
     if policy.upstream_proxy.is_some() {
-        warn_of_open_door(&tables, &listeners, settings.access.inet_protocols.ipv4);
+        warn_of_open_door(&tables, &descriptors.listeners, settings.access.inet_protocols.ipv4);
     }
     let watched = watched(&tables, name_servers.as_ref());
     let upgrade = Upgrade::new(sources, version);
@@ -123,7 +124,9 @@ pub fn prepare(
     let signals =
         process::catch(&[Signal::SIGTERM, Signal::SIGCHLD]).map_err(system("signalfd"))?;
     let mut supervisor = Supervisor {
-        status,
+        descriptors: Descriptors::default(),
+        fallback: Arc::clone(fallback),
+        started: Instant::now(),
         generation: environment.generation,
         told_master: false,
         signals,
@@ -145,15 +148,15 @@ pub fn prepare(
     for number in 0..settings.own.workers {
         let status = status_socket(&owner, number)?;
         let (ours, theirs) =
-            Channel::pair().map_err(|error| StartError::Text(format!("socketpair: {error}")))?;
+            Channel::pair().map_err(|error| StartError::Io("socketpair", error))?;
         match sys::fork().map_err(system("fork"))? {
             Fork::Parent(pid) => {
-                ours.set_nonblocking()
-                    .map_err(|error| StartError::Text(format!("fcntl: {error}")))?;
+                ours.set_nonblocking().map_err(|error| StartError::Io("fcntl", error))?;
                 supervisor.workers.push(WorkerProcess {
                     pid,
                     channel: ours,
                     state: State::Starting,
+                    was_ready: false,
                 });
             }
             Fork::Child => {
@@ -161,6 +164,7 @@ pub fn prepare(
                 // supervisor's end by it.
                 drop(supervisor);
                 drop(ours);
+                let Descriptors { listeners, .. } = std::mem::take(descriptors);
                 daemon::run(Start {
                     policy: Policy {
                         limits: share(policy.limits, number, settings.own.workers),
@@ -193,6 +197,7 @@ pub fn prepare(
             }
         }
     }
+    supervisor.descriptors = std::mem::take(descriptors);
     Ok(supervisor)
 }
 
@@ -204,7 +209,7 @@ fn status_socket(owner: &Owner, number: usize) -> Result<Option<UnixListener>, S
         }
         status::bind(number)
     });
-    match bound.map_err(|denied| StartError::Text(denied.to_string()))? {
+    match bound? {
         Ok(listener) => Ok(Some(listener)),
         Err(error) => {
             log::warn!("status socket: {error}");
@@ -213,33 +218,39 @@ fn status_socket(owner: &Owner, number: usize) -> Result<Option<UnixListener>, S
     }
 }
 
-/// What master opened for us.
-#[derive(Debug)]
+/// What master opened for us. It stays open here with the numbers it has, for postscreen(8) may
+/// have to take our place; workers have no more of it than the listeners.
+#[derive(Debug, Default)]
 pub struct Descriptors {
-    status: OwnedFd,
+    /// The mail flow pipe. We have no use for it, but postscreen(8) does not start without.
+    flow: Vec<OwnedFd>,
+    /// The status channel; `None` in a worker.
+    pub status: Option<OwnedFd>,
     listeners: Vec<OwnedFd>,
 }
 
-/// Takes over what master opened, and gives up what a front door has no use for.
-pub fn adopt(options: &Options) -> Result<Descriptors, StartError> {
-    if options.transport != Transport::Inet {
-        return Err(StartError::Text(format!(
-            "service {}: the service type in master.cf must be inet",
-            options.service
-        )));
+impl Descriptors {
+    /// Takes them over, before anything else is opened.
+    ///
+    /// # Errors
+    /// One is missing.
+    pub fn adopt(&mut self, options: &Options) -> Result<(), StartError> {
+        let adopt = |number| sys::adopt(number).ok_or(StartError::NotInherited(number));
+        self.flow = FLOW_FDS.into_iter().filter_map(sys::adopt).collect();
+        self.status = Some(adopt(STATUS_FD)?);
+        self.listeners = options.listeners().map(adopt).collect::<Result<_, _>>()?;
+        self.keep_from_helpers();
+        Ok(())
     }
-    for number in FLOW_FDS {
-        drop(sys::adopt(number));
+
+    /// The programs that we run for a moment have no use for them; one that hangs would keep
+    /// the port open when master(8) closes it.
+    fn keep_from_helpers(&self) {
+        for descriptor in self.flow.iter().chain(&self.status).chain(&self.listeners) {
+            // It is open, which is all that it takes.
+            let _ = fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+        }
     }
-    let missing = |number| {
-        StartError::Text(format!("descriptor {number} is not open: not started by master(8)"))
-    };
-    let status = sys::adopt(STATUS_FD).ok_or_else(|| missing(STATUS_FD))?;
-    let listeners = options
-        .listeners()
-        .map(|number| sys::adopt(number).ok_or_else(|| missing(number)))
-        .collect::<Result<_, _>>()?;
-    Ok(Descriptors { status, listeners })
 }
 
 /// Reads main.cf and gatepost.cf, and finds out the version of Postfix.
@@ -247,9 +258,8 @@ fn load(
     options: &Options,
     environment: &Environment,
 ) -> Result<(Loaded, Sources, Option<String>), StartError> {
-    let config_directory =
-        environment.config_directory.clone().unwrap_or_else(|| "/etc/postfix".into());
-    let host_name = nix::unistd::gethostname().map_err(system("gethostname"))?;
+    let config_directory = environment.config_directory();
+    let host_name = nix::unistd::gethostname().map_err(common("gethostname"))?;
     let attempt = || -> Result<(Loaded, Sources, Option<String>), config::Fatal> {
         let sources = Sources::read(&config_directory, &options.overrides)?;
         let (build_defaults, trouble) = build_defaults::obtain(&sources, &memory(&sources));
@@ -276,7 +286,7 @@ fn load(
                 maillog::message(message);
             }
         }
-        StartError::Text(reason)
+        StartError::Configuration(reason)
     })
 }
 
@@ -292,8 +302,8 @@ fn memory(sources: &Sources) -> PathBuf {
 fn of_kernel(wanted: Protocols) -> Result<Protocols, StartError> {
     let has = |wanted, family, name| {
         let errno = match wanted {
-            true => process::has_family(family).map_err(system("socket"))?.err(),
-            false => return Ok(false),
+            true => process::has_family(family).map_err(common("socket"))?.err(),
+            false => return Ok::<_, StartError>(false),
         };
         if let Some(errno) = errno {
             let why = errno_text(errno);
@@ -311,7 +321,9 @@ fn of_kernel(wanted: Protocols) -> Result<Protocols, StartError> {
         Protocols { ipv4: true, ipv6: false } => "ipv4",
         Protocols { ipv4: false, .. } => "ipv6",
     };
-    Err(StartError::Text(format!("all network protocols are disabled (inet_protocols = {words})")))
+    Err(StartError::Configuration(format!(
+        "all network protocols are disabled (inet_protocols = {words})"
+    )))
 }
 
 /// Opens the log anew, as main.cf says.
@@ -335,10 +347,13 @@ fn open_log(settings: &Settings, options: &Options, environment: &Environment) {
 }
 
 /// Logs what a step had to say; a fatal message ends the start.
-fn log_all(messages: &[Message]) -> Result<(), StartError> {
+fn log_all(
+    messages: &[Message],
+    kind: impl FnOnce(String) -> StartError,
+) -> Result<(), StartError> {
     for message in messages {
         if message.level == Level::Fatal {
-            return Err(StartError::Text(message.text.clone()));
+            return Err(kind(message.text.clone()));
         }
         maillog::message(message);
     }
@@ -349,7 +364,8 @@ fn log_all(messages: &[Message]) -> Result<(), StartError> {
 fn find_owner(settings: &Settings) -> Result<Owner, StartError> {
     let file = settings.directories.config.join("main.cf");
     let bad = |name: &str, problem: &str, value: &str| {
-        StartError::Text(format!("file {}: parameter {name}: {problem}: {value}", file.display()))
+        let file = file.display();
+        StartError::Configuration(format!("file {file}: parameter {name}: {problem}: {value}"))
     };
     let name = settings.mail_owner.as_str();
     let owner = Owner::find(name).ok().flatten();
@@ -374,7 +390,7 @@ fn open_tables(settings: &Settings, files: &Outside<'_>) -> Result<ScreenTables,
     let (access, engine) = (&settings.access, &settings.engine);
     let computed = |style| {
         let interfaces = mynetworks::interface_addresses()
-            .map_err(|error| StartError::Text(format!("getifaddrs: {error}")))?;
+            .map_err(|error| StartError::Configuration(format!("getifaddrs: {error}")))?;
         let settings = NetworkSettings {
             style,
             inet_interfaces: &access.inet_interfaces,
@@ -382,7 +398,7 @@ fn open_tables(settings: &Settings, files: &Outside<'_>) -> Result<ScreenTables,
             ipv6: access.inet_protocols.ipv6,
         };
         mynetworks::computed(&settings, &interfaces, &mynetworks::system_resolve)
-            .map_err(|error| StartError::Text(error.to_string()))
+            .map_err(|error| StartError::Configuration(error.to_string()))
     };
     let mynetworks = match &access.mynetworks {
         Some(text) => text.clone(),
@@ -424,8 +440,9 @@ fn open_tables(settings: &Settings, files: &Outside<'_>) -> Result<ScreenTables,
         Ok((tables, messages)) => (Some(tables), messages),
         Err(messages) => (None, messages),
     };
-    log_all(&messages)?;
-    tables.ok_or_else(|| StartError::Text("cannot open tables".into()))
+    let kind = if files.lacked_reader() { StartError::TableReader } else { StartError::Tables };
+    log_all(&messages, kind)?;
+    tables.ok_or_else(|| kind("cannot open tables".into()))
 }
 
 /// How lists are read and tables named. A version that cannot be told is taken for an older
@@ -462,11 +479,11 @@ fn name_lists(policy: &mut Policy, tables: &ScreenTables) -> Result<(), StartErr
     let mut messages = Vec::new();
     let view = tables.alone();
     let named = policy.dnsbl.lists.rename(|domain| view.dnsbl_name(domain, &mut messages));
-    log_all(&messages)?;
+    log_all(&messages, StartError::Tables)?;
     match named {
         // The worker asks for them.
         Ok(()) | Err(NoName::Asked(_)) => Ok(()),
-        Err(error @ NoName::Failed(_)) => Err(StartError::Text(error.to_string())),
+        Err(error @ NoName::Failed(_)) => Err(StartError::Tables(error.to_string())),
     }
 }
 
@@ -554,7 +571,7 @@ fn locate_cache(settings: &Settings, owner: &Owner) -> Result<Place, StartError>
             Ok(_) => location::Owner::Other,
             Err(_) => location::Owner::Unknown,
         });
-    log_all(&messages)?;
+    log_all(&messages, StartError::Configuration)?;
     Ok(place)
 }
 

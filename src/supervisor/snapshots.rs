@@ -26,6 +26,17 @@ const BEING_EDITED: Duration = Duration::from_secs(100);
 /// (main.cf: `non_bdb_migration_level`).
 const REDIRECTED: [&str; 2] = [".lmdb", ".cdb"];
 
+/// Why a database cannot be read; the text is in Postfix's words where it has them.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Trouble {
+    /// Because of the database: nobody could.
+    #[error("{0}")]
+    Database(String),
+    /// Perhaps because of its reader.
+    #[error("{0}")]
+    Reader(String),
+}
+
 /// Takes snapshots.
 #[derive(Clone, Debug)]
 pub struct Snapshots {
@@ -61,30 +72,30 @@ impl Snapshots {
     ///
     /// # Errors
     ///
-    /// The reason why the table cannot be used, in Postfix's words.
-    pub fn start(&self, index: &Index, let_go: impl FnOnce()) -> Result<Task, String> {
+    /// The reason why the table cannot be used.
+    pub fn start(&self, index: &Index, let_go: impl FnOnce()) -> Result<Task, Trouble> {
         let files = self.files(index);
         let file = files.iter().find(|file| file.exists()).cloned();
         let file = file.unwrap_or_else(|| index.file());
         // postmap(1) would say the same, and sleep for a second after that.
         let opened = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&file);
-        opened.map_err(|error| open_error(&file, &error_text(&error)))?;
+        let error = |reason: &str| open_error(&file, reason);
+        opened.map_err(|problem| Trouble::Database(error(&error_text(&problem))))?;
         match index.kind {
             IndexKind::Hash | IndexKind::Btree => {
                 let (commands, config) = (&self.command_directory, &self.config_directory);
                 let command = postmap_dump(commands, config, index.to_string());
-                Task::run(command, TIME_LIMIT).map_err(|error| {
+                Task::run(command, TIME_LIMIT).map_err(|problem| {
                     let program = commands.join("postmap");
-                    let reason =
-                        format!("cannot run {}: {}", program.display(), error_text(&error));
-                    open_error(&file, &reason)
+                    let problem = error_text(&problem);
+                    Trouble::Reader(error(&format!("cannot run {}: {problem}", program.display())))
                 })
             }
             IndexKind::Lmdb => Task::fork(TIME_LIMIT, |output, complaints| {
                 let_go();
                 dump_lmdb(index, output, complaints)
             })
-            .map_err(|error| open_error(&file, &error_text(&error))),
+            .map_err(|problem| Trouble::Reader(error(&error_text(&problem)))),
         }
     }
 
@@ -92,10 +103,11 @@ impl Snapshots {
     ///
     /// # Errors
     ///
-    /// The reason why the table cannot be used, in Postfix's words.
-    pub fn take(&self, index: &Index, messages: &mut Vec<Message>) -> Result<Vec<u8>, String> {
+    /// The reason why the table cannot be used.
+    pub fn take(&self, index: &Index, messages: &mut Vec<Message>) -> Result<Vec<u8>, Trouble> {
         let outcome = self.start(index, || {})?.wait();
-        let failed = |error: io::Error| open_error(&index.file(), &error_text(&error));
+        let failed =
+            |error: io::Error| Trouble::Reader(open_error(&index.file(), &error_text(&error)));
         let mut snapshot = judge(index, outcome.map_err(failed)?, messages)?;
         let mut text = Vec::new();
         snapshot.read_to_end(&mut text).map_err(failed)?;
@@ -107,8 +119,12 @@ impl Snapshots {
 ///
 /// # Errors
 ///
-/// The reason why the table cannot be used, in Postfix's words where it has them.
-pub fn judge(index: &Index, outcome: Outcome, messages: &mut Vec<Message>) -> Result<File, String> {
+/// The reason why the table cannot be used.
+pub fn judge(
+    index: &Index,
+    outcome: Outcome,
+    messages: &mut Vec<Message>,
+) -> Result<File, Trouble> {
     let mut reason = None;
     for line in outcome.complaints.lines() {
         let line = line.strip_prefix("postmap: ").unwrap_or(line);
@@ -126,7 +142,10 @@ pub fn judge(index: &Index, outcome: Outcome, messages: &mut Vec<Message>) -> Re
             format!("not read within {} s: is somebody writing to it?", limit.as_secs())
         }
     };
-    Err(reason.unwrap_or_else(|| open_error(&index.file(), &own)))
+    Err(match reason {
+        Some(reason) => Trouble::Database(reason),
+        None => Trouble::Reader(open_error(&index.file(), &own)),
+    })
 }
 
 /// What Postfix says when a database cannot be opened.
@@ -189,7 +208,7 @@ mod tests {
     use super::*;
     use crate::process::task::postfix_program;
 
-    fn judged(script: &str, limit: Duration) -> (Result<String, String>, Vec<Message>) {
+    fn judged(script: &str, limit: Duration) -> (Result<String, Trouble>, Vec<Message>) {
         let mut command = postfix_program(Path::new("/bin/sh"), Path::new("/"));
         command.args(["-c", script]);
         let outcome = Task::run(command, limit).unwrap().wait().unwrap();
@@ -208,19 +227,19 @@ mod tests {
         let limit = Duration::from_secs(20);
         let script = "echo postmap: warning: old >&2; echo BDB0641 noise >&2; echo 'a\tb'";
         assert_eq!(judged(script, limit), (Ok("a\tb\n".into()), vec![Message::warning("old")]));
-        for (script, reason) in [
-            ("echo postmap: fatal: open database /x.db: Oh >&2; exit 1", "open database /x.db: Oh"),
-            ("echo a; exit 7", "open database /x.db: its reader ended with status 7"),
+        let reader = |reason: &str| Trouble::Reader(format!("open database /x.db: {reason}"));
+        for (script, trouble) in [
             (
-                "kill -BUS $$",
-                "open database /x.db: its reader was killed by SIGBUS: is it damaged?",
+                "echo postmap: fatal: open database /x.db: Oh >&2; exit 1",
+                Trouble::Database("open database /x.db: Oh".into()),
             ),
+            ("echo a; exit 7", reader("its reader ended with status 7")),
+            ("kill -BUS $$", reader("its reader was killed by SIGBUS: is it damaged?")),
         ] {
-            assert_eq!(judged(script, limit), (Err(reason.into()), vec![]));
+            assert_eq!(judged(script, limit), (Err(trouble), vec![]));
         }
         let late = judged("exec sleep 60", Duration::from_secs(1)).0.unwrap_err();
-        let expected = "open database /x.db: not read within 1 s: is somebody writing to it?";
-        assert_eq!(late, expected);
+        assert_eq!(late, reader("not read within 1 s: is somebody writing to it?"));
     }
 
     #[test]
@@ -241,7 +260,8 @@ mod tests {
         assert_eq!(names(snapshots(true).files(&lmdb)), ["lmdb"]);
         for migrating in [false, true] {
             let error = snapshots(migrating).start(&hash, || {}).unwrap_err();
-            assert_eq!(error, "open database /nonexistent/x.db: No such file or directory");
+            let reason = "open database /nonexistent/x.db: No such file or directory";
+            assert_eq!(error, Trouble::Database(reason.into()));
         }
     }
 }

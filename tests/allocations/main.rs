@@ -69,7 +69,7 @@ fn main() {
     // As master starts it, and cargo does not.
     if arguments.get(1).is_some_and(|word| word == "-l") {
         counting::count_in(Path::new(COUNT));
-        supervisor::run(Options::parse(arguments).unwrap(), Environment::read().unwrap());
+        supervisor::run(Options::parse(arguments), Environment::read());
     }
     let tests: [(&str, fn()); 4] = [
         ("known_clients", known_clients),

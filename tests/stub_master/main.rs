@@ -30,6 +30,7 @@ mod cache;
 mod databases;
 mod drain;
 mod elsewhere;
+mod fallback;
 mod handoff;
 mod idle;
 mod ipv6;

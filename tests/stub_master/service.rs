@@ -1,7 +1,9 @@
 //! What master(8) does: start a service with fixed descriptors, hear its status, end it.
 
+use std::ffi::OsString;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -65,7 +67,7 @@ pub struct Launch<'s> {
     site: &'s Site,
     program: PathBuf,
     name: String,
-    words: Vec<String>,
+    words: Vec<OsString>,
     generation: u32,
     limit: String,
 }
@@ -73,10 +75,10 @@ pub struct Launch<'s> {
 impl<'s> Launch<'s> {
     /// As master starts `smtp inet n - n - 1 gatepost`, with `unprivileged` n.
     pub fn new(site: &'s Site) -> Launch<'s> {
-        let mut words: Vec<String> = ["-l", "-n", "smtp", "-t", "inet"].map(str::to_owned).into();
+        let mut words: Vec<OsString> = ["-l", "-n", "smtp", "-t", "inet"].map(Into::into).into();
         let sockets = site.listeners().len();
         if sockets > 1 {
-            words.extend(["-s".to_owned(), sockets.to_string()]);
+            words.extend(["-s".into(), sockets.to_string().into()]);
         }
         Launch {
             site,
@@ -90,7 +92,13 @@ impl<'s> Launch<'s> {
 
     /// Adds arguments.
     pub fn words(mut self, words: &[&str]) -> Launch<'s> {
-        self.words.extend(words.iter().map(|word| (*word).to_owned()));
+        self.words.extend(words.iter().map(Into::into));
+        self
+    }
+
+    /// Adds an argument that need not be UTF-8.
+    pub fn word(mut self, word: &[u8]) -> Launch<'s> {
+        self.words.push(OsString::from_vec(word.to_vec()));
         self
     }
 

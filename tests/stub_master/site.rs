@@ -101,6 +101,7 @@ impl Site {
         for (name, mode) in [
             ("conf", 0o755),
             ("data", 0o700),
+            ("daemons", 0o755),
             ("program", 0o755),
             ("queue", 0o755),
             ("queue/pid", 0o755),
@@ -121,6 +122,7 @@ impl Site {
              queue_directory = {path}/queue\n\
              data_directory = {path}/data\n\
              command_directory = {path}/program\n\
+             daemon_directory = {path}/daemons\n\
              maillog_file = {path}/maillog\n\
              maillog_file_prefixes = {path}\n\
              mail_owner = {OWNER}\n\
@@ -161,6 +163,15 @@ impl Site {
         fs::write(&new, script).unwrap();
         fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
         fs::rename(new, path).unwrap();
+    }
+
+    /// Puts a program where postscreen(8) should be. It does nothing but to stop itself, so that
+    /// one can see what it was given.
+    pub fn stand_in(&self) -> PathBuf {
+        let path = self.path("daemons/postscreen");
+        fs::write(&path, "#!/bin/bash\nkill -STOP $$\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
     }
 
     /// A path below the site's directory.

@@ -110,10 +110,11 @@ pub fn fatal(text: impl AsRef<[u8]>) -> ! {
 }
 
 /// Logs every panic, then waits a second; what follows, abort or unwinding, is the profile's
-/// business.
-pub fn install_panic_hook() {
-    panic::set_hook(Box::new(|info| {
+/// business. `way_out` is called in between, and need not return.
+pub fn install_panic_hook(way_out: impl Fn() + Send + Sync + 'static) {
+    panic::set_hook(Box::new(move |info| {
         log_panic(panic_text(info).as_bytes());
+        way_out();
         thread::sleep(LAST_PAUSE);
     }));
 }
@@ -242,7 +243,7 @@ mod tests {
     fn child() {
         let Ok(task) = std::env::var(TASK) else { return };
         init_early();
-        install_panic_hook();
+        install_panic_hook(|| {});
         match task.as_str() {
             "facade" => {
                 log::info!("number {}", 1);
