@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::gatepost_cf::Substitute;
 use super::*;
 use crate::postfix::mynetworks::Style;
 use crate::postfix::params::PostfixVersion;
@@ -402,6 +403,15 @@ fn gatepost_cf() {
         );
         assert_eq!(messages, [expected]);
     }
+    let substitute = |value: &str| {
+        let loaded = run("", Some(&format!("fallback = {value}")), "3.7.11").unwrap();
+        (loaded.settings.own.fallback, texts(&loaded.messages))
+    };
+    assert_eq!(substitute("postscreen"), (Substitute::Postscreen, vec![]));
+    assert_eq!(substitute("none"), (Substitute::None, vec![]));
+    let expected = "warning: CONF/gatepost.cf, line 1: fallback = no: need one of postscreen, none; \
+                    ignored";
+    assert_eq!(substitute("no"), (Substitute::Postscreen, vec![expected.to_owned()]));
     let bad = run("", Some("workers = 65\ncache_file = x\nworkers = $("), "3.7.11").unwrap();
     assert_eq!(bad.settings.own, OwnSettings::default());
     assert_eq!(bad.messages.len(), 3);

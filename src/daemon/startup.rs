@@ -88,7 +88,7 @@ pub enum CacheStart {
 enum StartError {
     #[error(transparent)]
     Denied(#[from] Denied),
-    #[error("{0}: {1}")]
+    #[error("{0}: {text}", text = sys::errno_text(sys::errno_of(.1)))]
     System(&'static str, io::Error),
 }
 

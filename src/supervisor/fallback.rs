@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use super::crashes::{Crashes, PERIOD, TOO_MANY};
 use super::start_error::{Scope, StartError};
+use crate::config::build_defaults::BuildDefaults;
 use crate::config::gatepost_cf::{OwnSettings, Substitute};
 use crate::config::settings::Settings;
 use crate::postfix::maillog;
@@ -233,16 +234,26 @@ impl Fallback {
 
     /// postscreen(8), if there is nothing against it.
     fn program(&self) -> Result<PathBuf, Obstacle> {
-        let directory = match self.known.get() {
+        let usual = || {
+            let defaults = BuildDefaults::compiled_in();
+            defaults.get("daemon_directory").map(PathBuf::from)
+        };
+        let directories = match self.known.get() {
             Some(known) if known.substitute == Substitute::None => return Err(Obstacle::Unwanted),
             Some(known) if known.wary_of_proxies => return Err(Obstacle::Proxies),
-            Some(known) => known.daemon_directory.clone(),
+            Some(known) => vec![known.daemon_directory.clone()],
             None if self.may_be_wary_of_proxies() => return Err(Obstacle::Proxies),
-            None => self.directory_of_master().ok_or(Obstacle::NoDirectory)?,
+            None => self.directory_of_master().into_iter().chain(usual()).collect(),
         };
-        let program = directory.join(PROGRAM);
-        check(&program)?;
-        Ok(program)
+        let mut obstacle = Obstacle::NoDirectory;
+        for directory in directories {
+            let program = directory.join(PROGRAM);
+            match check(&program) {
+                Ok(()) => return Ok(program),
+                Err(error) => obstacle = error,
+            }
+        }
+        Err(obstacle)
     }
 
     /// For as long as nothing is known for sure: whether gatepost.cf mentions proxies. To believe

@@ -350,9 +350,12 @@ class ScriptedClient(threading.Thread):
         """start: postfix start."""
         instance.start()
 
-    def step_signal(self, name: str) -> None:
-        """signal NAME: send a signal, TERM or another, to all processes of the daemon."""
-        for pid in instance.processes_of(self.shared.program):
+    def step_signal(self, text: str) -> None:
+        """signal NAME [workers]: send a signal, TERM or another, to all processes of the
+        daemon, or to its workers."""
+        name, _, which = text.partition(" ")
+        find = {"": instance.processes_of, "workers": instance.workers_of}[which]
+        for pid in find(self.shared.program):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.Signals[f"SIG{name}"])
         self._note("-", f"sent {name}")

@@ -13,7 +13,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from . import namespace
+from . import conditions, namespace
 from .scenario import Scenario, ScenarioError
 
 REFERENCE = "postscreen"
@@ -143,7 +143,10 @@ class Instance:
         command = program.name
         if program.resolve() != (template.daemons / REFERENCE).resolve():
             (daemons / command).unlink(missing_ok=True)
-            (daemons / command).symlink_to(program)
+            if "conditions" in scenario.options:
+                conditions.install(daemons / command, program, scenario.options["conditions"])
+            else:
+                (daemons / command).symlink_to(program)
 
         for name, content in scenario.files.items():
             (root / "etc" / name).write_text(content)
@@ -271,6 +274,20 @@ def processes_of(program: str) -> list[int]:
             continue            # it has ended in the meantime, or is a kernel's
         if same:
             found.append(int(entry.name))
+    return found
+
+
+def workers_of(program: str) -> list[int]:
+    """Those whose parent runs the program too."""
+    processes = processes_of(program)
+    found = []
+    for process in processes:
+        try:
+            stat = Path(f"/proc/{process}/stat").read_text()
+        except OSError:
+            continue            # it has ended in the meantime
+        if int(stat.rpartition(")")[2].split()[1]) in processes:
+            found.append(process)
     return found
 
 

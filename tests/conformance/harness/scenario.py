@@ -67,7 +67,7 @@ class Scenario:
 
 
 _CLIENT = re.compile(r"client ([\w-]+) (\S+)(?: x(\d+)( same-address)?)?$")
-_HEADER = re.compile(r"(title|needs|strict|ignore|limit|log|network|candidate-only): *(.+)$")
+_HEADER = re.compile(r"(title|needs|strict|ignore|limit|log|network|conditions|candidate-only): *(.+)$")
 
 
 def load(path: Path, name: str) -> Scenario:
