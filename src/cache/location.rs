@@ -65,6 +65,13 @@ pub struct OldCache {
     pub spec: String,
 }
 
+impl OldCache {
+    /// Whether a postscreen(8) that has it open keeps all others out.
+    pub fn is_for_one_process(&self) -> bool {
+        matches!(self.map_type.as_str(), "btree" | "hash")
+    }
+}
+
 /// Types with one database file that can be updated, and the suffix of that file (of the
 /// first of two for dbm and sdbm; unknown for dbz). postscreen moves exactly these into
 /// `data_directory` when it has to.

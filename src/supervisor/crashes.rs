@@ -39,15 +39,7 @@ impl Crashes {
     /// Of the service with this name in master.cf. The file is beside the locks of Postfix's
     /// daemons, where only root can write.
     pub fn of(queue_directory: &Path, service: &str) -> Crashes {
-        let name: String = service
-            .bytes()
-            .map(|byte| match byte {
-                b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b':' => {
-                    char::from(byte).to_string()
-                }
-                other => format!("%{other:02X}"),
-            })
-            .collect();
+        let name = file_name_of(service);
         Crashes { file: queue_directory.join(format!("pid/gatepost.crashes.{name}")) }
     }
 
@@ -73,6 +65,16 @@ impl Crashes {
         }
         too_many
     }
+}
+
+/// The name of a service, as a part of the name of a file: one for each.
+pub fn file_name_of(service: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+    let parts = service.bytes().map(|byte| match byte {
+        byte if plain(byte) => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    });
+    parts.collect()
 }
 
 fn since_boot() -> Option<Duration> {

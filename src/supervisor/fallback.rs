@@ -3,7 +3,7 @@
 
 use std::ffi::{CString, OsString};
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
@@ -11,11 +11,14 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{AccessFlags, access, execv};
 use thiserror::Error;
 
-use super::crashes::{Crashes, PERIOD, TOO_MANY};
+use super::crashes::{Crashes, PERIOD, TOO_MANY, file_name_of};
 use super::start_error::{Scope, StartError};
+use crate::cache::location::OldCache;
 use crate::config::build_defaults::BuildDefaults;
 use crate::config::gatepost_cf::{OwnSettings, Substitute};
 use crate::config::settings::Settings;
@@ -27,6 +30,9 @@ use crate::sys::{self, errno_text};
 
 /// The program, in Postfix's `daemon_directory`.
 const PROGRAM: &str = "postscreen";
+
+/// How many caches to try if others have them.
+const MOST_CACHES: usize = 20;
 
 /// How the settings of gatepost.cf begin that decide which proxies are believed.
 const PROXY_SETTINGS: &[u8] = b"upstream_proxy_";
@@ -43,6 +49,8 @@ pub struct Fallback {
     gatepost_cf: PathBuf,
     outset: Outset,
     known: OnceLock<Known>,
+    /// Its cache, if it has one, as the configuration says.
+    cache: OnceLock<OldCache>,
     serving: AtomicBool,
 }
 
@@ -114,6 +122,7 @@ impl Fallback {
             gatepost_cf: config.join("gatepost.cf"),
             outset: Outset::note(),
             known: OnceLock::new(),
+            cache: OnceLock::new(),
             serving: AtomicBool::new(false),
         }
     }
@@ -130,6 +139,14 @@ impl Fallback {
             other_settings: *own != OwnSettings::default(),
             crashes: Crashes::of(&directories.queue, service),
         });
+    }
+
+    /// The cache that postscreen(8) would use.
+    pub fn learn_cache(&self, cache: Option<&OldCache>) {
+        if let Some(cache) = cache {
+            // It is found once.
+            let _ = self.cache.set(cache.clone());
+        }
     }
 
     /// A worker is ready. A panic from now on is a crash like one of a worker.
@@ -199,6 +216,11 @@ impl Fallback {
             );
             arguments.insert(1, c"-l".into());
         }
+        if let Some(map) = self.cache_of_its_own() {
+            log::warn!("another process uses the cache; postscreen(8) uses {map} instead");
+            let setting = CString::new(format!("postscreen_cache_map={map}"));
+            arguments.splice(1..1, setting.into_iter().flat_map(|text| [c"-o".into(), text]));
+        }
         maillog::finish();
         for number in self.descriptors() {
             sys::pass_on(number);
@@ -230,6 +252,20 @@ impl Fallback {
             std::iter::once(PROGRAM.into()).chain(added).chain(self.words.iter().skip(1).cloned());
         // No word that came to us has a NUL in it.
         words.filter_map(|word| CString::new(word.into_vec()).ok()).collect()
+    }
+
+    /// Services of ours can share a cache, those of postscreen(8) cannot: it would not start. This
+    /// happens if two services have to fall back, or master(8) starts two processes of one.
+    fn cache_of_its_own(&self) -> Option<String> {
+        let cache = self.cache.get().filter(|cache| cache.is_for_one_process())?;
+        if !is_locked(&cache.db_file) {
+            return None;
+        }
+        let service = self.options.as_ref().map(|options| file_name_of(&options.service))?;
+        let suffix = cache.db_file.extension()?.to_str()?;
+        let maps = (1..=MOST_CACHES).map(|number| format!("{}.{service}-{number}", cache.spec));
+        let file = |map: &str| Some(format!("{}.{suffix}", map.split_once(':')?.1));
+        maps.into_iter().find(|map| file(map).is_some_and(|file| !is_locked(Path::new(&file))))
     }
 
     /// postscreen(8), if there is nothing against it.
@@ -276,6 +312,13 @@ impl Fallback {
         };
         directory.ends_with(b"/").then(|| OsString::from_vec(directory.to_vec()).into())
     }
+}
+
+/// Whether a postscreen(8) has this database open.
+fn is_locked(database: &Path) -> bool {
+    let lock = |file| Flock::lock(file, FlockArg::LockExclusiveNonblock);
+    // A lock that is had is given up again at once.
+    File::open(database).is_ok_and(|file| matches!(lock(file), Err((_, Errno::EAGAIN))))
 }
 
 /// Whether a program can be executed, and is not this one: it would not start either, and try

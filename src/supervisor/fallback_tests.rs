@@ -106,6 +106,35 @@ fn proxies_before_anything_is_known() {
     assert!(matches!(fallback.program(), Err(Obstacle::Proxies)));
 }
 
+#[test]
+fn a_cache_that_somebody_has() {
+    let scratch = Scratch::new("cache");
+    let lock = |name: &str| {
+        let file = File::open(scratch.program(name, 0o644)).unwrap();
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap()
+    };
+    let own = |map_type: &str| {
+        let fallback = fallback(&["gatepost", "-n", "[::1]:25", "-t", "inet"]);
+        fallback.learn_cache(Some(&OldCache {
+            map_type: map_type.into(),
+            db_file: scratch.0.join("cache.db"),
+            spec: format!("{map_type}:{}/cache", scratch.0.display()),
+        }));
+        let map = fallback.cache_of_its_own();
+        map.map(|map| map.replace(&scratch.0.display().to_string(), "DIR"))
+    };
+    assert_eq!(own("btree"), None, "no file");
+    scratch.program("cache.db", 0o644);
+    assert_eq!(own("btree"), None, "nobody has it");
+    let _one = lock("cache.db");
+    assert_eq!(own("lmdb"), None, "it can be shared");
+    assert_eq!(own("btree").as_deref(), Some("btree:DIR/cache.%5B::1%5D:25-1"));
+    assert_eq!(own("hash").as_deref(), Some("hash:DIR/cache.%5B::1%5D:25-1"));
+    let _two = lock("cache.%5B::1%5D:25-1.db");
+    assert_eq!(own("btree").as_deref(), Some("btree:DIR/cache.%5B::1%5D:25-2"));
+    assert_eq!(fallback(&["gatepost"]).cache_of_its_own(), None);
+}
+
 const DIRECTORY: &str = "GATEPOST_TEST_FALLBACK";
 
 /// A process that panics, as supervisor or as a child of one.

@@ -109,6 +109,9 @@ pub fn prepare(
     let upgrade = Upgrade::new(sources, version);
     let changes = changes(&tables, &watched, snapshots, upgrade);
     let place = locate_cache(&settings, &owner)?;
+    if let Place::File(location) = &place {
+        fallback.learn_cache(location.old_cache.as_ref());
+    }
     check_descriptor_limit(&policy);
     // Else a `postfix stop`, which signals master's process group, would cut off clients that
     // still wait. It fails for a process that leads a group already, which is as good.

@@ -418,6 +418,36 @@ fn a_worker_that_is_never_ready() {
     assert!(start.elapsed() >= Duration::from_secs(30));
 }
 
+#[test]
+fn what_costs_a_warning_only() {
+    for (lines, gatepost_cf, postconf, warning) in [
+        ("", Some("cache_file = /proc/no/such/place\n"), "", "verdicts are kept in memory only"),
+        ("", Some("fallbak = none\n"), "", "did you mean \"fallback\""),
+        ("", None, "", "gatepost.cf: Is a directory"),
+        ("", Some(""), "#!/bin/sh\nexit 1\n", "postconf: exit status 1; for Postfix's"),
+        ("", Some(""), "#!/bin/sh\nkill -SEGV $$\n", "postconf: killed by SIGSEGV; for"),
+        ("postscreen_access_list = hash:/no/such", Some(""), "", "error: open database /no/such"),
+    ] {
+        let site = Site::new(lines);
+        site.stand_in();
+        let path = site.path("conf/gatepost.cf");
+        fs::remove_file(&path).unwrap();
+        match gatepost_cf {
+            Some(text) => fs::write(path, text).unwrap(),
+            None => fs::create_dir(path).unwrap(),
+        }
+        if !postconf.is_empty() {
+            fs::write(site.path("program/postconf"), postconf).unwrap();
+        }
+        let mut service = site.start();
+        assert_eq!(service.workers().len(), 1, "{warning}");
+        site.log.wait_containing(warning);
+        assert_eq!(site.log.count("postscreen(8)"), 0, "{warning}");
+        service.close_status();
+        service.wait_gone();
+    }
+}
+
 /// A helper that hangs must not keep the port open when master(8) closes it.
 #[test]
 fn helpers_have_none_of_masters_descriptors() {
