@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::client::Client;
 use crate::eventually;
 use crate::proc::{Process, open_files, status};
 use crate::service::{Launch, Service};
 use crate::site::Site;
+use crate::smtpd::Smtpd;
 
 /// What keeps a worker from starting its storage thread; as an ordinary user, the supervisor from
 /// starting a worker.
@@ -329,33 +331,46 @@ fn stamps_that_make_no_sense() {
     }
 }
 
+/// A client of the second worker, which shows that it is ready.
+fn client_of_second(site: &Site, workers: &[Pid]) -> Client {
+    kill(workers[0], Signal::SIGSTOP).unwrap();
+    // Each is new.
+    let mut client = site.connect_from(&format!(
+        "127.4.{}.{}",
+        workers[1].as_raw() / 250 % 250,
+        workers[1].as_raw() % 250 + 1
+    ));
+    client.expect_teaser();
+    kill(workers[0], Signal::SIGCONT).unwrap();
+    client
+}
+
 #[test]
 fn siblings_finish_their_clients() {
     let site = Site::new("postscreen_greet_wait = 2s");
     site.own_setting("workers = 2");
     site.stand_in();
-    let smtpd = crate::smtpd::Smtpd::start(&site);
-    for _ in 0..2 {
-        let service = site.start();
+    let smtpd = Smtpd::start(&site);
+    for last in [false, false, true] {
+        let mut service = site.start();
         eventually("two workers", || service.workers().len() == 2);
-        kill(service.workers()[0], Signal::SIGABRT).unwrap();
-        let mut service = service;
-        service.wait_gone();
+        let workers = service.workers();
+        // One that is not ready would be a failed start.
+        drop(client_of_second(&site, &[workers[1], workers[0]]));
+        let mut client = client_of_second(&site, &workers);
+        kill(workers[0], Signal::SIGABRT).unwrap();
+        if last {
+            Given::to(service.pid());
+        } else {
+            assert_eq!(service.wait_end().signal(), Some(Signal::SIGABRT as i32));
+        }
+        client.expect_smtpd();
+        smtpd.next();
+        let record = site.log.wait_containing(&format!("PASS NEW {}", client.name()));
+        assert_eq!(record.pid, workers[1].as_raw());
+        drop(client);
+        eventually("the end of the other worker", || Process::find(workers[1]).is_none());
     }
-    let service = site.start();
-    eventually("two workers", || service.workers().len() == 2);
-    let workers = service.workers();
-    kill(workers[0], Signal::SIGSTOP).unwrap();
-    let mut client = site.connect();
-    client.expect_teaser();
-    kill(workers[0], Signal::SIGCONT).unwrap();
-    kill(workers[0], Signal::SIGABRT).unwrap();
-    Given::to(service.pid());
-    client.expect_smtpd();
-    smtpd.next();
-    let record = site.log.wait_containing(&format!("PASS NEW {}", client.name()));
-    assert_eq!(record.pid, workers[1].as_raw());
-    eventually("the end of the other worker", || Process::find(workers[1]).is_none());
 }
 
 /// With nobody to serve instead, a worker that fails at the start is a service that fails: else

@@ -166,13 +166,15 @@ fn each_process_has_its_descriptors_and_no_others() {
             && workers.iter().all(|pid| count(&open_files(*pid), "anon_inode:[eventpoll]") > 0)
     });
     // It may be about to close one that it used for the status records.
-    crate::eventually("a supervisor at rest", || open_files(service.pid()).len() <= 8);
+    crate::eventually("a supervisor at rest", || open_files(service.pid()).len() <= 12);
     let supervisor = open_files(service.pid());
-    // Log, status, and the channels to two workers.
-    assert_eq!(count(&supervisor, "socket:"), 4, "{supervisor:?}");
+    // Log, status, and the channels to two workers; for postscreen(8) two listeners and the flow
+    // pipe.
+    assert_eq!(count(&supervisor, "socket:"), 6, "{supervisor:?}");
+    assert_eq!(count(&supervisor, "pipe:"), 2, "{supervisor:?}");
     assert_eq!(count(&supervisor, "anon_inode:[signalfd]"), 1, "{supervisor:?}");
     assert_eq!(count(&supervisor, "/dev/null"), 3, "{supervisor:?}");
-    assert_eq!(supervisor.len(), 8, "{supervisor:?}");
+    assert_eq!(supervisor.len(), 12, "{supervisor:?}");
     let status = supervisor.iter().find(|(number, _)| *number == 5).unwrap();
 
     for worker in service.workers() {
