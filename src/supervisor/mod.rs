@@ -59,6 +59,10 @@ const LEAVE_TAKING: Duration = Duration::from_millis(500);
 /// The same for one that never was ready: it pauses after its last words.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
+/// How long master(8) may take to read that this process has been of use. If it sees the end
+/// first, it counts as a failed start.
+const MASTER_READS: Duration = Duration::from_millis(500);
+
 /// How long workers may take to be ready, if postscreen(8) could serve instead. Usually that is
 /// some hundredths of a second; clients wait meanwhile.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -134,7 +138,8 @@ struct Supervisor {
     fallback: Arc<Fallback>,
     started: Instant,
     generation: u32,
-    told_master: bool,
+    /// Since when master(8) knows that this process has been of use.
+    told_master: Option<Instant>,
     signals: SignalFd,
     workers: Vec<WorkerProcess>,
     changes: Changes,
@@ -178,7 +183,7 @@ impl Supervisor {
             match self.turn() {
                 Ok(()) => {}
                 Err(Errno::EINTR) => {}
-                Err(errno) if !self.told_master => {
+                Err(errno) if self.told_master.is_none() => {
                     self.fallback.or_fatal(&StartError::System("supervisor", errno));
                 }
                 Err(errno) => maillog::fatal(format!("supervisor: {}", sys::errno_text(errno))),
@@ -330,6 +335,9 @@ impl Supervisor {
         } else if is_crash(status) {
             self.fallback.crashed();
         }
+        if let Some(told) = self.told_master {
+            std::thread::sleep(MASTER_READS.saturating_sub(told.elapsed()));
+        }
         end_as(status)
     }
 
@@ -393,8 +401,8 @@ impl Supervisor {
     /// this process has been of use: else a crash would count as a failed start, and close the
     /// port for a minute.
     fn let_go(&mut self, index: usize) {
-        if !self.told_master {
-            self.told_master = true;
+        if self.told_master.is_none() {
+            self.told_master = Some(Instant::now());
             let pid = i32::try_from(std::process::id()).unwrap_or_default();
             let record = |availability| status_record(pid, self.generation, availability);
             let pair = [record(Availability::Taken), record(Availability::Available)].concat();

@@ -131,7 +131,7 @@ pub fn prepare(
         fallback: Arc::clone(fallback),
         started: Instant::now(),
         generation: environment.generation,
-        told_master: false,
+        told_master: None,
         signals,
         workers: Vec::new(),
         changes,

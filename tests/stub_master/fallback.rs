@@ -315,6 +315,17 @@ fn crashes_that_do_not_count() {
     assert_eq!(site.log.count("postscreen(8)"), 0);
 }
 
+/// master(8) may not see the end before the status records: it would wait for a minute.
+#[test]
+fn a_crash_gives_master_time_to_read() {
+    let site = Site::new("");
+    let start = Instant::now();
+    let mut service = site.start();
+    kill(service.worker(), Signal::SIGABRT).unwrap();
+    service.wait_end();
+    assert!(start.elapsed() >= Duration::from_millis(500));
+}
+
 /// Stamps that were damaged, or that others can have made, do no harm.
 #[test]
 fn stamps_that_make_no_sense() {

@@ -1,5 +1,5 @@
 """The trials, in the order in which they are run."""
 
-from . import reload, soak
+from . import fallback, reload, soak
 
-TRIALS = (*reload.TRIALS, *soak.TRIALS)
+TRIALS = (*reload.TRIALS, *fallback.TRIALS, *soak.TRIALS)
