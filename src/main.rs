@@ -10,7 +10,7 @@ use gatepost::supervisor;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn main() -> ExitCode {
-    let argv: Vec<OsString> = std::env::args_os().collect();
+    let mut argv: Vec<OsString> = std::env::args_os().collect();
     match argv.get(1).and_then(|word| word.to_str()) {
         Some("--version") => {
             println!("gatepost {VERSION}");
@@ -21,6 +21,9 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         _ => {}
+    }
+    if let Some(signal) = take_fault(&mut argv) {
+        supervisor::run_after_fault(&signal, argv);
     }
     let terminal = std::io::stdin().is_terminal();
     let options = Options::parse(argv);
@@ -34,6 +37,13 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     supervisor::run(options, Environment::read())
+}
+
+/// The signal by which this program has ended, if it has and was executed anew by itself.
+fn take_fault(argv: &mut Vec<OsString>) -> Option<String> {
+    argv.get(1).filter(|word| *word == supervisor::AFTER_FAULT)?;
+    let told: Vec<OsString> = argv.drain(1..argv.len().min(3)).collect();
+    told.last().map(|signal| signal.to_string_lossy().into_owned())
 }
 
 /// What whoever finds this program and starts it wants to know.

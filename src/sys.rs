@@ -1,6 +1,7 @@
 //! The only unsafe code: calls that no safe wrapper offers.
 #![allow(unsafe_code)]
 
+pub mod fault;
 pub mod lmdb;
 pub mod message;
 #[cfg(feature = "pcre")]

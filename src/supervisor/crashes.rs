@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::process::note;
+use crate::sys::fault::FAULTS;
 
 /// How many crashes within [`PERIOD`] are too many.
 pub const TOO_MANY: usize = 3;
@@ -22,11 +22,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Whether a process has ended by a fault of its own: a panic ends in SIGABRT. One that was
 /// killed, has given up or was ended by its watchdog is none.
 pub fn is_crash(status: WaitStatus) -> bool {
-    let WaitStatus::Signaled(_, signal, _) = status else { return false };
-    matches!(
-        signal,
-        Signal::SIGABRT | Signal::SIGSEGV | Signal::SIGBUS | Signal::SIGILL | Signal::SIGFPE
-    )
+    matches!(status, WaitStatus::Signaled(_, signal, _) if FAULTS.contains(&signal))
 }
 
 /// The crashes of one service.
@@ -103,6 +99,7 @@ fn with_one_more(text: &str, boot: &str, now: Duration) -> Vec<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::signal::Signal;
     use nix::unistd::Pid;
 
     use super::*;

@@ -8,12 +8,13 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use nix::unistd::{AccessFlags, access, execv};
+use nix::sys::signal::Signal;
+use nix::unistd::{AccessFlags, access};
 use thiserror::Error;
 
 use super::crashes::{Crashes, PERIOD, TOO_MANY, file_name_of};
@@ -26,6 +27,7 @@ use crate::postfix::maillog;
 use crate::postfix::master::{Environment, FLOW_FDS, Options, STATUS_FD};
 use crate::postfix::proxy_lists::ProxyListSettings;
 use crate::process::Outset;
+use crate::sys::fault::{Execution, FAULTS, on_fault};
 use crate::sys::{self, errno_text};
 
 /// The program, in Postfix's `daemon_directory`.
@@ -36,6 +38,20 @@ const MOST_CACHES: usize = 20;
 
 /// How the settings of gatepost.cf begin that decide which proxies are believed.
 const PROXY_SETTINGS: &[u8] = b"upstream_proxy_";
+
+/// What a program whose predecessor has met a fault is told, before the words of that: it has
+/// not done anything yet, and does not meet it again.
+pub const AFTER_FAULT: &str = "--after-fault";
+
+/// The way out of a fault at the start: ourselves once more.
+static SECOND_LIFE: OnceLock<SecondLife> = OnceLock::new();
+
+#[derive(Debug)]
+struct SecondLife {
+    fallback: Arc<Fallback>,
+    /// By signal, as nothing can be put together when it comes.
+    executions: Vec<(Signal, Execution)>,
+}
 
 /// What it takes to become postscreen(8). Made before anything else, and told what main.cf says
 /// when that is known.
@@ -73,6 +89,8 @@ pub enum Reason<'a> {
     Start(&'a StartError),
     /// We have panicked, and have said so, before anybody was served.
     Panic,
+    /// We have met a fault before anybody was served, by the name of its signal.
+    Fault(&'a str),
     /// [`TOO_MANY`] crashes.
     Crashes,
 }
@@ -82,6 +100,7 @@ impl fmt::Display for Reason<'_> {
         match self {
             Reason::Start(error) => write!(f, "cannot start: {error}"),
             Reason::Panic => write!(f, "cannot start: panic"),
+            Reason::Fault(signal) => write!(f, "cannot start: {signal}"),
             Reason::Crashes => write!(f, "{TOO_MANY} crashes within {} s", PERIOD.as_secs()),
         }
     }
@@ -222,17 +241,45 @@ impl Fallback {
             arguments.splice(1..1, setting.into_iter().flat_map(|text| [c"-o".into(), text]));
         }
         maillog::finish();
-        for number in self.descriptors() {
-            sys::pass_on(number);
-        }
-        self.outset.restore();
         let Ok(path) = CString::new(program.as_os_str().as_bytes()) else { return };
-        let Err(errno) = execv(&path, &arguments);
+        let execution = Execution::new(path, arguments);
+        self.put_back();
+        let errno = execution.execute();
         log::warn!(
             "gatepost: postscreen(8) cannot serve instead: {}: {}",
             program.display(),
             errno_text(errno)
         );
+    }
+
+    /// Makes this process what it was when it was executed.
+    fn put_back(&self) {
+        for number in self.descriptors() {
+            sys::pass_on(number);
+        }
+        self.outset.restore();
+    }
+
+    /// At a fault from now on, until somebody is served, this program is executed anew, to become
+    /// postscreen(8): a process that has met a fault cannot even log.
+    pub fn guard(self: &Arc<Fallback>) {
+        let Some(path) = sys::executed_as() else { return };
+        let Ok(path) = CString::new(path.into_os_string().into_vec()) else { return };
+        let words = |signal: Signal| {
+            let (name, rest) = self.words.split_first()?;
+            let told = [AFTER_FAULT, signal.as_str()].map(OsString::from);
+            let words = std::iter::once(name.clone()).chain(told).chain(rest.iter().cloned());
+            words.map(|word| CString::new(word.into_vec()).ok()).collect::<Option<Vec<_>>>()
+        };
+        let executions = FAULTS
+            .into_iter()
+            .filter_map(|signal| Some((signal, Execution::new(path.clone(), words(signal)?))));
+        let life = SecondLife { fallback: Arc::clone(self), executions: executions.collect() };
+        if SECOND_LIFE.set(life).is_ok()
+            && let Err(errno) = on_fault(live_again)
+        {
+            log::warn!("sigaction: {}", errno_text(errno));
+        }
     }
 
     /// What master(8) opened.
@@ -311,6 +358,20 @@ impl Fallback {
             _ => return None,
         };
         directory.ends_with(b"/").then(|| OsString::from_vec(directory.to_vec()).into())
+    }
+}
+
+/// Called where a fault has happened.
+fn live_again(signal: Signal) {
+    let Some(SecondLife { fallback, executions }) = SECOND_LIFE.get() else { return };
+    let ours = std::process::id() == fallback.process;
+    if !ours || fallback.serving.load(Ordering::Relaxed) {
+        return;
+    }
+    if let Some((_, execution)) = executions.iter().find(|(its, _)| *its == signal) {
+        fallback.put_back();
+        // If it fails, the process ends as it would have.
+        let _ = execution.execute();
     }
 }
 

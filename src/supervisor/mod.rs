@@ -7,6 +7,7 @@
 
 mod changes;
 mod crashes;
+mod descriptors;
 mod fallback;
 mod outside;
 mod prepare;
@@ -17,6 +18,7 @@ mod tls;
 mod upgrade;
 mod watch;
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -43,8 +45,9 @@ use crate::process::{self, end_as};
 use crate::sys::{self, Fork};
 use changes::Changes;
 use crashes::is_crash;
+use descriptors::Descriptors;
+pub use fallback::AFTER_FAULT;
 use fallback::{Fallback, Reason};
-use prepare::Descriptors;
 use start_error::StartError;
 
 /// How often watched files are looked at.
@@ -164,6 +167,7 @@ pub fn run(
     let adopted = options.as_ref().map_or(Ok(()), |options| descriptors.adopt(options));
     let way_out = Arc::clone(&fallback);
     maillog::install_panic_hook(move || way_out.panicked());
+    fallback.guard();
     maillog::init_early();
     let start = || {
         let (options, environment) = (options?, environment?);
@@ -175,6 +179,17 @@ pub fn run(
         Ok(supervisor) => supervisor.supervise(),
         Err(error) => fallback.or_fatal(&error),
     }
+}
+
+/// Lets postscreen(8) serve: this process has met a fault when it was about to start, and was
+/// executed anew, with the words that it had been started with.
+pub fn run_after_fault(signal: &str, words: Vec<OsString>) -> ! {
+    let options = Options::parse(words.clone()).ok();
+    let environment = Environment::read().ok();
+    let fallback = Fallback::new(words, options.as_ref(), environment.as_ref());
+    maillog::init_early();
+    fallback.become_postscreen(&Reason::Fault(signal));
+    maillog::fatal(format!("cannot start: {signal}"))
 }
 
 impl Supervisor {

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 use nix::sys::socket::AddressFamily;
 use nix::unistd::{Group, chdir, setsid};
 use syslog::Facility;
 
 use super::changes::{Changes, Item};
+use super::descriptors::Descriptors;
 use super::fallback::Fallback;
 use super::outside::Outside;
 use super::snapshots::Snapshots;
@@ -38,7 +38,7 @@ use crate::daemon::{
 use crate::dns::resolv_conf::server_list;
 use crate::postfix::lists::Vintage;
 use crate::postfix::maillog::{self, Config as LogConfig, Destination, Utf8Filter};
-use crate::postfix::master::{Environment, FLOW_FDS, Options, STATUS_FD, Transport};
+use crate::postfix::master::{Environment, Options, Transport};
 use crate::postfix::message::{Level, Message};
 use crate::postfix::mynetworks::{self, NetworkSettings};
 use crate::postfix::proxy_lists::{NETWORKS, ProxyListSettings};
@@ -217,41 +217,6 @@ fn status_socket(owner: &Owner, number: usize) -> Result<Option<UnixListener>, S
         Err(error) => {
             log::warn!("status socket: {error}");
             Ok(None)
-        }
-    }
-}
-
-/// What master opened for us. It stays open here with the numbers it has, for postscreen(8) may
-/// have to take our place; workers have no more of it than the listeners.
-#[derive(Debug, Default)]
-pub struct Descriptors {
-    /// The mail flow pipe. We have no use for it, but postscreen(8) does not start without.
-    flow: Vec<OwnedFd>,
-    /// The status channel; `None` in a worker.
-    pub status: Option<OwnedFd>,
-    listeners: Vec<OwnedFd>,
-}
-
-impl Descriptors {
-    /// Takes them over, before anything else is opened.
-    ///
-    /// # Errors
-    /// One is missing.
-    pub fn adopt(&mut self, options: &Options) -> Result<(), StartError> {
-        let adopt = |number| sys::adopt(number).ok_or(StartError::NotInherited(number));
-        self.flow = FLOW_FDS.into_iter().filter_map(sys::adopt).collect();
-        self.status = Some(adopt(STATUS_FD)?);
-        self.listeners = options.listeners().map(adopt).collect::<Result<_, _>>()?;
-        self.keep_from_helpers();
-        Ok(())
-    }
-
-    /// The programs that we run for a moment have no use for them; one that hangs would keep
-    /// the port open when master(8) closes it.
-    fn keep_from_helpers(&self) {
-        for descriptor in self.flow.iter().chain(&self.status).chain(&self.listeners) {
-            // It is open, which is all that it takes.
-            let _ = fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
         }
     }
 }

@@ -179,8 +179,8 @@ fn each_process_has_its_descriptors_and_no_others() {
 
     for worker in service.workers() {
         let files = open_files(worker);
-        // Log, channel to the supervisor, and two listeners.
-        assert_eq!(count(&files, "socket:"), 4, "{files:?}");
+        // Log, channel to the supervisor, where the census is told, and two listeners.
+        assert_eq!(count(&files, "socket:"), 5, "{files:?}");
         assert!(files.iter().all(|(_, target)| *target != status.1), "status in {files:?}");
         assert_eq!(count(&files, "/dev/null"), 3, "{files:?}");
         assert_eq!(count(&files, "anon_inode:[signalfd]"), 1, "{files:?}");
