@@ -325,8 +325,10 @@ impl Fallback {
             Some(known) if known.substitute == Substitute::None => return Err(Obstacle::Unwanted),
             Some(known) if known.wary_of_proxies => return Err(Obstacle::Proxies),
             Some(known) => vec![known.daemon_directory.clone()],
-            None if self.may_be_wary_of_proxies() => return Err(Obstacle::Proxies),
-            None => self.directory_of_master().into_iter().chain(usual()).collect(),
+            None => match self.suspicion() {
+                Some(obstacle) => return Err(obstacle),
+                None => self.directory_of_master().into_iter().chain(usual()).collect(),
+            },
         };
         let mut obstacle = Obstacle::NoDirectory;
         for directory in directories {
@@ -339,12 +341,25 @@ impl Fallback {
         Err(obstacle)
     }
 
-    /// For as long as nothing is known for sure: whether gatepost.cf mentions proxies. To believe
-    /// everybody is worse than to serve nobody.
-    fn may_be_wary_of_proxies(&self) -> bool {
-        match fs::read(&self.gatepost_cf) {
-            Ok(text) => text.windows(PROXY_SETTINGS.len()).any(|part| part == PROXY_SETTINGS),
-            Err(error) => error.kind() != io::ErrorKind::NotFound,
+    /// For as long as nothing is known for sure: what gatepost.cf seems to have against it, read
+    /// as simply as can be. To believe every proxy is worse than to serve nobody.
+    fn suspicion(&self) -> Option<Obstacle> {
+        let text = match fs::read(&self.gatepost_cf) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(_) => return Some(Obstacle::Proxies),
+        };
+        let unwanted = |line: &[u8]| {
+            let value = line.trim_ascii().strip_prefix(b"fallback").map(<[u8]>::trim_ascii);
+            let value = value.and_then(|value| value.strip_prefix(b"="));
+            value.is_some_and(|value| value.trim_ascii() == b"none")
+        };
+        if text.windows(PROXY_SETTINGS.len()).any(|part| part == PROXY_SETTINGS) {
+            Some(Obstacle::Proxies)
+        } else if text.split(|byte| *byte == b'\n').any(unwanted) {
+            Some(Obstacle::Unwanted)
+        } else {
+            None
         }
     }
 

@@ -87,22 +87,28 @@ fn programs_that_can_be_executed() {
 }
 
 #[test]
-fn proxies_before_anything_is_known() {
-    let scratch = Scratch::new("proxies");
+fn what_gatepost_cf_seems_to_say() {
+    let scratch = Scratch::new("suspicion");
     let fallback = Fallback { gatepost_cf: scratch.0.join("gatepost.cf"), ..fallback(&["x"]) };
-    assert!(!fallback.may_be_wary_of_proxies(), "no file");
-    for (text, wary) in [
-        ("workers = 2\n", false),
-        ("", false),
-        ("  upstream_proxy_networks=1.2.3.4", true),
-        ("upstream_proxy_interface = 1.2.3.4", true),
+    assert!(fallback.suspicion().is_none(), "no file");
+    for (text, expected) in [
+        ("", None),
+        ("workers = 2\nfallback = postscreen\n#fallback = none\n", None),
+        ("fallback none", None),
+        ("workers = 2\n fallback=none \n", Some("fallback = none")),
+        ("  upstream_proxy_networks=1.2.3.4", Some("it does not know upstream_proxy_networks")),
+        ("upstream_proxy_interface = 1.2.3.4", Some("it does not know upstream_proxy_networks")),
     ] {
         fs::write(&fallback.gatepost_cf, text).unwrap();
-        assert_eq!(fallback.may_be_wary_of_proxies(), wary, "{text:?}");
+        let obstacle = fallback.suspicion().map(|obstacle| obstacle.to_string());
+        assert_eq!(obstacle.is_some(), expected.is_some(), "{text:?}");
+        if let (Some(obstacle), Some(expected)) = (obstacle, expected) {
+            assert!(obstacle.starts_with(expected), "{text:?}: {obstacle}");
+        }
     }
     fs::remove_file(&fallback.gatepost_cf).unwrap();
     fs::create_dir(&fallback.gatepost_cf).unwrap();
-    assert!(fallback.may_be_wary_of_proxies(), "it cannot be read");
+    assert!(matches!(fallback.suspicion(), Some(Obstacle::Proxies)), "it cannot be read");
     assert!(matches!(fallback.program(), Err(Obstacle::Proxies)));
 }
 
