@@ -175,6 +175,7 @@ fn a_reload_loses_nobody() {
     let mut service = site.start();
     let mut client = site.connect_from("127.0.0.6");
     site.log.wait(&format!("CONNECT from {} to {}", client.name(), server_name(&site)));
+    crate::eventually("a connection", || proxymap.connections() == 1);
     proxymap.behave(Manner::Well);
     service.close_status();
     service.wait_end();

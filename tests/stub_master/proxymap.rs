@@ -97,11 +97,13 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
     while !shared.stop.load(Ordering::SeqCst) {
         match listener.accept() {
             Ok((stream, _)) => {
+                // Decided when it is counted: who has seen the count may change the manner.
+                let manner = *shared.manner.lock().unwrap();
                 shared.connections.fetch_add(1, Ordering::SeqCst);
                 let shared = Arc::clone(shared);
                 threads.push(std::thread::spawn(move || {
                     // A client that has gone is none of our worries.
-                    let _ = serve(stream, &shared);
+                    let _ = serve(stream, manner, &shared);
                 }));
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -115,10 +117,9 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
     }
 }
 
-fn serve(mut stream: UnixStream, shared: &Shared) -> std::io::Result<()> {
+fn serve(mut stream: UnixStream, manner: Manner, shared: &Shared) -> std::io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(Duration::from_millis(20)))?;
-    let manner = *shared.manner.lock().unwrap();
     match manner {
         Manner::Silent => {}
         Manner::Nonsense => stream.write_all(b"what\0ever\0\0")?,
