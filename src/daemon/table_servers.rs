@@ -194,7 +194,12 @@ impl TableServers {
             let Some(peer) = self.servers.get_mut(number) else { return };
             let Some(job) = peer.queue.pop_front() else { return };
             if let Some(id) = peer.idle.pop() {
-                self.give(id, job, now);
+                if self.is_quiet(id) {
+                    self.give(id, job, now);
+                } else {
+                    self.close(id);
+                    self.put_back(number, job);
+                }
             } else if peer.connections < MOST_CONNECTIONS {
                 match self.connect(number, &job.dialect, now) {
                     Ok(id) => self.give(id, job, now),
@@ -211,6 +216,18 @@ impl TableServers {
                 return self.put_back(number, job);
             }
         }
+    }
+
+    /// Whether nothing has come over a connection since its last answer. What was said before a
+    /// question would be taken for the answer to it.
+    fn is_quiet(&mut self, id: SessionId) -> bool {
+        let Some(connection) = self.connections.get_mut(id) else { return false };
+        if connection.talk.awaits_greeting() {
+            return true;
+        }
+        let nothing = connection.stream.read(&mut [0]);
+        !connection.talk.has_unread()
+            && nothing.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
     fn put_back(&mut self, number: usize, job: Job) {
@@ -340,6 +357,10 @@ impl TableServers {
                     let spec = connection.job.as_ref().map_or("", |job| job.spec.as_str());
                     let unsent = &mut connection.unsent;
                     let progress = connection.talk.received(bytes, spec, unsent);
+                    if connection.job.is_none() && connection.talk.has_unread() {
+                        // It is nobody's answer, and must not become one.
+                        return self.close(id);
+                    }
                     if !self.progressed(id, progress, now) {
                         return;
                     }

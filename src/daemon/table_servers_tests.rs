@@ -123,3 +123,32 @@ fn who_cannot_be_reached_is_left_alone() {
     }
     assert_eq!(bench.servers.servers[0].address, 1, "it was tried once");
 }
+
+/// What has come before a question is not the answer to it, even if nobody has looked yet.
+#[test]
+fn what_comes_before_a_question_is_no_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut bench = Bench::new(vec![listener.local_addr().unwrap()]);
+    let (said, unasked) = channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while let Some(Ok(_)) = lines.next() {
+                stream.write_all(b"200 found\n").unwrap();
+                // Later than the answer is read, sooner than the next question.
+                thread::sleep(Duration::from_millis(100));
+                let _ = stream.write_all(b"200 permit\n");
+                if said.send(()).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    for _ in 0..3 {
+        assert_eq!(bench.ask(), RemoteAnswer::Found("found".into()));
+        unasked.recv_timeout(PATIENCE).unwrap();
+        // It takes its way through the kernel, too.
+        thread::sleep(Duration::from_millis(50));
+    }
+}

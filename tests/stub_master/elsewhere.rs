@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use crate::client::Client;
 use crate::maillog::Record;
 use crate::proc::Process;
-use crate::proxymap::{Manner, Proxymap};
+use crate::proxymap::{AHEAD, Manner, Proxymap};
 use crate::site::Site;
 use crate::smtpd::Smtpd;
 
@@ -125,6 +125,22 @@ fn nonsense_is_noticed() {
     site.log.wait("warning: unexpected attribute what from private/proxymap (expecting: protocol)");
     proxymap.behave(Manner::Well);
     site.connect_from("127.0.0.6").expect(DENIED);
+}
+
+/// What nobody has asked for answers nothing: it would be the answer to the next question, about
+/// another client.
+#[test]
+fn an_answer_that_comes_before_its_question_is_none() {
+    let site = site();
+    let _proxymap = Proxymap::start(&site, Manner::Ahead);
+    let _service = site.start();
+    for _ in 0..3 {
+        site.connect_from("127.0.0.8").expect_teaser();
+        std::thread::sleep(3 * AHEAD);
+        site.connect_from("127.0.0.6").expect(DENIED);
+        std::thread::sleep(3 * AHEAD);
+    }
+    assert_eq!(site.log.count("ALLOWLISTED"), 0);
 }
 
 /// Silence ends with the time limit, and does not keep others from being served.

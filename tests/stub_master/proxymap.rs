@@ -31,7 +31,12 @@ pub enum Manner {
     Nonsense,
     /// Its answers come in pieces.
     InPieces,
+    /// Some time after an answer it says, unasked, that whatever is asked next is permitted.
+    Ahead,
 }
+
+/// How long after an answer [`Manner::Ahead`] speaks again.
+pub const AHEAD: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub struct Proxymap {
@@ -149,6 +154,10 @@ fn serve(mut stream: UnixStream, manner: Manner, shared: &Shared) -> std::io::Re
             }
         } else {
             stream.write_all(&answer)?;
+        }
+        if manner == Manner::Ahead {
+            std::thread::sleep(AHEAD);
+            stream.write_all(b"status\x000\0value\0permit\0\0")?;
         }
         if manner == Manner::OneAnswer {
             return Ok(());
