@@ -137,12 +137,13 @@ pub enum Mood {
 
 /// What a list may say.
 pub fn answer(rng: &mut Rng) -> Answer {
-    const RECORDS: [Ipv4Addr; 5] = [
+    const RECORDS: [Ipv4Addr; 6] = [
         Ipv4Addr::new(127, 0, 0, 2),
         Ipv4Addr::new(127, 0, 0, 3),
         Ipv4Addr::new(127, 0, 1, 2),
         Ipv4Addr::new(127, 9, 9, 9),
         Ipv4Addr::new(127, 255, 255, 254),
+        Ipv4Addr::new(203, 0, 113, 80),
     ];
     let ttl = rng.pick(&[0, 1, 60, 300, 900, 100_000]);
     match rng.between(0, 9) {

@@ -51,7 +51,7 @@ fn matches(entry: &Entry, records: &[Ipv4Addr], mode: Mode) -> bool {
 }
 
 fn is_code(record: Ipv4Addr) -> bool {
-    record.octets().starts_with(&[127, 255, 255])
+    record.octets().starts_with(&[127, 255, 255]) || record.octets()[0] != 127
 }
 
 /// Whether an answer says nothing but that the list refuses to answer.

@@ -58,6 +58,7 @@ pub enum Failure {
     ServerError,
     /// No name server can be reached.
     Unreachable,
-    /// The list itself refuses to answer, which it says by an address in 127.255.255.0/24.
+    /// The list itself refuses to answer, which it says by an address in 127.255.255.0/24; or
+    /// the answer is somebody else's, outside of 127.0.0.0/8.
     Refused,
 }

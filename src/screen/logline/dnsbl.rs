@@ -92,6 +92,9 @@ impl fmt::Display for Why {
             Why::ListsEverything { point, answer } => {
                 write!(f, "lists everything ({point} as {answer})")
             }
+            Why::Refuses(address) if !address.is_loopback() => {
+                write!(f, "answers with {address}, which is not in 127.0.0.0/8")
+            }
             Why::Refuses(code) => {
                 write!(f, "answers with the error code {code}{}", meaning(*code))
             }
@@ -158,6 +161,16 @@ mod tests {
                  127.255.255.254 (it was asked through a public resolver), since 2026-11-22 \
                  16:40:00 UTC; without it postscreen_dnsbl_threshold = 8 cannot be reached: the \
                  zones that are left come to 6 at most",
+            ),
+            (
+                Notice::PutAside(case(
+                    Why::Refuses(Ipv4Addr::new(203, 0, 113, 80)),
+                    Effect::Aside,
+                    Reach::Enough,
+                )),
+                Level::Warning,
+                "dnsbl zone zen.example is put aside: it answers with 203.0.113.80, which is not \
+                 in 127.0.0.0/8, since 2026-11-22 16:40:00 UTC",
             ),
             (
                 Notice::PutAsideAgain(case(refuses(255), Effect::Told, short)),

@@ -1,8 +1,10 @@
 //! Which addresses of an answer count, and which are error codes of the list.
 //!
 //! Lists that refuse service say so with an address in 127.255.255.0/24 (Spamhaus: .252 for
-//! a mistyped zone, .254 for a public resolver, .255 for too many questions). Whoever takes
-//! that for a listing refuses everybody's mail.
+//! a mistyped zone, .254 for a public resolver, .255 for too many questions). An address outside
+//! of 127.0.0.0/8 comes from whoever has bought the domain of a list that is gone, or from a
+//! resolver that answers with its owner's web server where there is nothing (RFC 5782, section
+//! 2.1, knows no such listing). Whoever takes that for a listing refuses everybody's mail.
 
 use std::net::Ipv4Addr;
 
@@ -10,9 +12,14 @@ use super::Mode;
 use crate::screen::dnsbl::answer::Answer;
 use crate::screen::dnsbl::lists::{Entry, List};
 
-/// Whether an address is an error code, unless main.cf says otherwise.
-pub fn is_error_code(address: Ipv4Addr) -> bool {
+/// Whether an address is an error code.
+fn is_error_code(address: Ipv4Addr) -> bool {
     matches!(address.octets(), [127, 255, 255, _])
+}
+
+/// Whether an address is no listing, unless main.cf says otherwise.
+fn is_no_listing(address: Ipv4Addr) -> bool {
+    is_error_code(address) || !address.is_loopback()
 }
 
 impl Mode {
@@ -51,13 +58,14 @@ pub(super) fn error_code(list: &List, addresses: &[Ipv4Addr]) -> Option<Ipv4Addr
 }
 
 fn is_refused(list: &List, address: Ipv4Addr) -> bool {
-    is_error_code(address) && !list.entries.iter().any(|entry| honours(entry, address))
+    is_no_listing(address) && !list.entries.iter().any(|entry| honours(entry, address))
 }
 
 /// Whether an address counts for an entry.
 fn honours(entry: &Entry, address: Ipv4Addr) -> bool {
     match &entry.filter {
-        None => !is_error_code(address),
+        None => !is_no_listing(address),
+        // The other ones are named by each filter that they match.
         Some(filter) => {
             filter.matches(address) && (!is_error_code(address) || filter.names_error_codes())
         }
@@ -96,11 +104,26 @@ mod tests {
         assert_eq!(weights(Mode::Enforce, sites, &code), [2, 6]);
         assert_eq!(weights(Mode::Warn, sites, &code), [1, 2, 4, 5, 6]);
         assert_eq!(weights(Mode::Off, sites, &code), [1, 2, 4, 5, 6]);
-        for other in ["127.0.0.2", "127.255.254.254", "127.254.255.254", "126.255.255.254"] {
+        for other in ["127.0.0.2", "127.255.254.254", "127.254.255.254", "127.0.0.0"] {
             let weights = |mode| weights(mode, sites, &[other]);
             assert_eq!(weights(Mode::Enforce), weights(Mode::Off), "{other}");
             assert!(weights(Mode::Enforce).contains(&1), "{other}");
         }
+    }
+
+    #[test]
+    fn an_address_of_the_internet_is_no_listing() {
+        let sites = "a.test*1 a.test=203.0.113.[80;81]*2 a.test=127.0.0.[1..255]*4";
+        for (address, by_filter) in
+            [("203.0.113.80", vec![2]), ("126.255.255.255", vec![]), ("128.0.0.0", vec![])]
+        {
+            assert_eq!(weights(Mode::Enforce, sites, &[address]), by_filter, "{address}");
+            assert!(weights(Mode::Off, sites, &[address]).contains(&1), "{address}");
+            let answer = Answer::Listed { addresses: addresses(&[address]).into(), ttl: 60 };
+            assert!(Mode::Enforce.is_refusal(&list("a.test a.test=127.0.0.2"), &answer));
+            assert_eq!(Mode::Enforce.is_refusal(&list(sites), &answer), by_filter.is_empty());
+        }
+        assert_eq!(weights(Mode::Enforce, sites, &["203.0.113.7", "127.0.0.9"]), [1, 4]);
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub enum Why {
         /// As what it is listed.
         answer: Ipv4Addr,
     },
-    /// It answers with this error code.
+    /// It answers with this, which is an error code or no answer of a list at all.
     Refuses(Ipv4Addr),
     /// It does not answer.
     Silent,
