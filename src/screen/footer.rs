@@ -90,6 +90,7 @@ fn add(
     filter: &Filter,
     messages: &mut Vec<Message>,
 ) -> Option<String> {
+    let template = &*one_line(template);
     // The lines behind their code and the hyphen or space.
     let mut lines: Vec<String> =
         reply.split("\r\n").map(|line| line.get(4..).map(str::to_owned)).collect::<Option<_>>()?;
@@ -110,6 +111,16 @@ fn add(
     let last = lines.pop()?;
     let text = lines.iter().map(|line| format!("{code}-{line}\r\n"));
     Some(text.chain([format!("{code} {last}")]).collect())
+}
+
+/// A text from a table as part of one line of a reply. Where a table is asked over a network, or
+/// filled by a program, a line break in it would begin a reply that nobody has given.
+pub(super) fn one_line(text: &str) -> Cow<'_, str> {
+    if text.contains(is_break) { text.replace(is_break, "?").into() } else { text.into() }
+}
+
+fn is_break(letter: char) -> bool {
+    letter.is_ascii_control() && letter != '\t'
 }
 
 /// A part of a footer, with its macros filled in.

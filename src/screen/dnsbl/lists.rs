@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use super::answer::ListId;
 use super::name;
 use super::site::{Filter, Site};
+use crate::screen::footer::one_line;
 
 /// Names an entry: its position in main.cf's `postscreen_dnsbl_sites`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -71,7 +72,7 @@ impl Lists {
     ) -> Result<(), E> {
         for list in &mut self.0 {
             let name = map(&list.domain)?.unwrap_or_else(|| name::masked(&list.domain));
-            list.public_name = name.into();
+            list.public_name = one_line(&name).into();
         }
         Ok(())
     }
@@ -144,5 +145,13 @@ mod tests {
         let names: Vec<&str> = lists.iter().map(|(_, list)| &*list.public_name).collect();
         assert_eq!(names, ["zen.test", "open.test", "*.dq.test"]);
         assert_eq!(lists.rename(|_| Err("lookup error")), Err("lookup error"));
+    }
+
+    /// What a list is called stands in replies.
+    #[test]
+    fn a_public_name_is_no_reply() {
+        let mut lists = lists("zen.test");
+        lists.rename(|_| Ok::<_, ()>(Some("zen\r\n250 2.1.5 Ok\0\x1b[0m".to_owned()))).unwrap();
+        assert_eq!(&*lists.get(ListId(0)).unwrap().public_name, "zen??250 2.1.5 Ok??[0m");
     }
 }

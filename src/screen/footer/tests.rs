@@ -271,3 +271,18 @@ fn which_footer_for_which_reply() {
     }
     assert_eq!(empty.asked, [""; 0]);
 }
+
+/// A table that somebody else fills cannot give replies in our name.
+#[test]
+fn a_footer_is_no_reply() {
+    for bad in ["x\r\n250 2.1.0 Ok", "x\n250 2.1.0 Ok", "x\r250 2.1.0 Ok", "x\0\x1b[31m"] {
+        for template in [bad.to_owned(), format!("\\c{bad}"), format!("a\\n{bad}")] {
+            for reply in [PLAIN, ENHANCED] {
+                let lines = lines(reply, &template);
+                assert!(lines.iter().all(|line| line.starts_with(&reply[..3])), "{lines:?}");
+                assert!(!lines.concat().contains(|c: char| c.is_ascii_control()), "{lines:?}");
+            }
+        }
+    }
+    assert_eq!(lines(PLAIN, "a\tb\r\nc"), ["501-Syntax: HELO hostname", "501 a\tb??c"]);
+}
