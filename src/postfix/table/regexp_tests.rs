@@ -216,3 +216,27 @@ fn rules_in_the_name() {
     assert_eq!(messages, [Message::warning(text)]);
     assert_eq!(open("{/a/ x}").0.unwrap_err(), "no '{' at start of text in \"/a/\"");
 }
+
+/// What clients say is not searched for longer than a moment.
+#[test]
+fn back_references_are_for_short_keys() {
+    let key = |length: usize| "a".repeat(length);
+    for rules in
+        [r"/(a+)\1b/ x", r"/^(a*)(a*)\1\2b$/ $1", "/a/!/(a+)\\1b/ x", "if /(a+)\\1b/\n/./ x\nendif"]
+    {
+        let (table, messages) = read(rules);
+        assert_eq!(messages, [""; 0]);
+        let start = std::time::Instant::now();
+        let mut warnings = Vec::new();
+        assert_eq!(table.lookup(key(2000).as_bytes(), &mut warnings), Answer::Failed, "{rules}");
+        assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+        let text = "regexp map F, line 1: a pattern with back references is for keys of at most 64 \
+                    bytes";
+        assert_eq!(warnings, [Message::warning(text)]);
+        let _ = query(&table, key(64));
+    }
+    check(r"/^(.)\1$/ twice", &[("aa", Some("twice")), ("ab", None)]);
+    // What looks like one.
+    let (table, _) = read("/a\\\\1/ x\n/./ y");
+    assert_eq!(query(&table, key(2000)).as_deref(), Some("y"));
+}
