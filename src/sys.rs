@@ -64,12 +64,13 @@ pub fn local_time(time: UnixTime) -> LocalTime {
     }
 }
 
-/// Takes over a descriptor that the parent process opened for us, if it is open.
+/// Takes over a descriptor that the parent process opened for us, if it is open. From now on no
+/// program that is executed has it: else a postmap(1) that hangs would go on listening.
 ///
 /// Call it at most once for each number, before anything else is opened.
 pub fn adopt(fd: RawFd) -> Option<OwnedFd> {
-    // SAFETY: F_GETFD has no effect on memory or on the descriptor.
-    if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+    // SAFETY: F_SETFD has no effect on memory, and fails if the descriptor is not open.
+    if unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
         return None;
     }
     // SAFETY: the descriptor is open, was inherited, and nothing else in this process

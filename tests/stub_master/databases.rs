@@ -199,6 +199,39 @@ fn a_slow_postmap_delays_nobody() {
     service.wait_gone();
 }
 
+/// Programs that are run get an input, an output, and a place for their complaints: no listening
+/// socket, no channel to master, no file of ours.
+#[test]
+fn programs_that_are_run_inherit_nothing() {
+    let site = site(GOOD, "127.0.0.5\treject\n");
+    let seen = site.path("program/seen");
+    let look = format!("#!/bin/sh\nls -l /proc/$$/fd >>{}\n", seen.display());
+    postmap(&site, &GOOD.replace("#!/bin/sh\n", &look));
+    let postconf = site.path("program/postconf");
+    let script = fs::read_to_string(&postconf).unwrap().replace("#!/bin/sh\n", &look);
+    fs::write(&postconf, script).unwrap();
+    let service = site.start();
+    visit(&site, "127.0.0.5").expect(DENIED);
+    change(&site, "127.0.0.6\treject\n");
+    wait_taken_in(&site);
+
+    let text = fs::read_to_string(&seen).unwrap();
+    assert!(text.matches("total").count() >= 3, "postconf, postmap, and postmap again: {text}");
+    let open: Vec<&str> =
+        text.lines().filter_map(|line| Some(line.split_once(" -> ")?.1)).collect();
+    let harmless = |target: &str| {
+        target == "/dev/null"
+            || target.starts_with("/memfd:")
+            // What the shell reads.
+            || target.starts_with(&*site.path("program").to_string_lossy())
+            // What postconf(1) answers by.
+            || target.starts_with("pipe:")
+    };
+    let strange: Vec<&&str> = open.iter().filter(|target| !harmless(target)).collect();
+    assert!(strange.is_empty() && !open.is_empty(), "{strange:?}");
+    drop(service);
+}
+
 /// A site whose mynetworks are in `conf/nets`, and may name `conf/more`.
 fn listing(text: &str) -> Site {
     let site = Site::new(

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{MsgFlags, recv};
 use nix::unistd::Pid;
@@ -170,7 +170,9 @@ impl<'s> Launch<'s> {
 /// A copy that a child inherits.
 fn inheritable(descriptor: &BorrowedFd<'_>) -> OwnedFd {
     let number = fcntl(descriptor, FcntlArg::F_DUPFD(HANDED_OVER)).unwrap();
-    gatepost::sys::adopt(number).unwrap()
+    let copy = gatepost::sys::adopt(number).unwrap();
+    fcntl(&copy, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    copy
 }
 
 /// A status record.
