@@ -185,6 +185,9 @@ fn push_utf8(out: &mut Vec<u8>, text: &[u8]) {
             let mut bytes = [0; 4];
             match u8::try_from(character) {
                 Ok(byte) if byte.is_ascii() => out.push(ascii(byte)),
+                _ if deceives(character) => {
+                    out.extend((0..character.len_utf8()).map(|_| b'?'));
+                }
                 _ => out.extend_from_slice(character.encode_utf8(&mut bytes).as_bytes()),
             }
         }
@@ -192,6 +195,13 @@ fn push_utf8(out: &mut Vec<u8>, text: &[u8]) {
         let room = end.saturating_sub(out.len());
         out.extend(chunk.invalid().iter().take(room).map(|_| b'?'));
     }
+}
+
+/// Whether a character beyond ASCII is one that clients have no use for and readers of logs are
+/// fooled by: controls that terminals obey, what some programs take for the end of a line, and
+/// what turns the order of the text around it.
+fn deceives(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn ascii(byte: u8) -> u8 {
@@ -319,6 +329,11 @@ mod tests {
             (b"\xed\xa0\x80", b"???", b"???"),
             (b"\xf4\x90\x80\x80", b"????", b"????"),
             (b"\x80\xc3", b"??", b"??"),
+            // A terminal's CSI, the ends of a line and of a paragraph, and the other direction.
+            ("\u{9b}31m".as_bytes(), b"??31m", b"??31m"),
+            ("\u{85}\u{2028}\u{2029}".as_bytes(), b"????????", b"????????"),
+            ("\u{202e}\u{2066}".as_bytes(), b"??????", b"??????"),
+            ("\u{a0}".as_bytes(), b"??", "\u{a0}".as_bytes()),
         ] {
             assert_eq!(filtered(Utf8Filter::AsciiOnly, text), ascii);
             assert_eq!(filtered(Utf8Filter::ValidUtf8, text), utf8);

@@ -39,7 +39,7 @@ pub fn check(data: &[u8]) {
         assert_eq!(body.len(), text.len(), "a character for a byte");
     }
     let body = str::from_utf8(body).expect("UTF-8");
-    assert!(!body.bytes().any(|byte| byte.is_ascii_control()), "{body:?}");
+    assert!(!body.chars().any(|letter| letter.is_control() || letter == '\u{2028}'), "{body:?}");
     assert!(filter == Utf8Filter::ValidUtf8 || body.is_ascii(), "{body:?}");
     // Nothing is changed that need not be.
     if text.iter().all(|byte| (b' '..=b'~').contains(byte)) {
