@@ -175,6 +175,20 @@ fn unsafe_is_only_in_sys() {
     assert_none(&wrong);
 }
 
+/// Keys of hash tables are what clients choose: each process has a seed of its own, so that nobody
+/// can choose keys that are all in one place.
+#[test]
+fn hash_tables_have_random_seeds() {
+    let fixed = ["BuildHasherDefault", "FxHashMap", "FxHashSet", "FxBuildHasher", "DefaultHasher"];
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let named = fixed.iter().filter(|name| source.says(name));
+        wrong.extend(named.map(|name| format!("{}: {name}", source.name)));
+    }
+    assert!(sources().iter().any(|source| source.says("RandomState")), "nothing was read");
+    assert_none(&wrong);
+}
+
 #[test]
 fn reply_texts_are_only_in_reply() {
     let mut wrong = Vec::new();

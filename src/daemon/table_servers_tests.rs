@@ -152,3 +152,28 @@ fn what_comes_before_a_question_is_no_answer() {
         thread::sleep(Duration::from_millis(50));
     }
 }
+
+/// A connection is for one server: two tables are not told apart by anything else.
+#[test]
+fn each_server_gets_its_own_questions() {
+    let mut bench = Bench::new(Vec::new());
+    let mut servers = Vec::new();
+    for text in ["one", "two"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        servers.push((text, Server::Inet { name: address.to_string(), addresses: vec![address] }));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                while let Some(Ok(_)) = lines.next() {
+                    let _ = stream.write_all(format!("200 {text}\n").as_bytes());
+                }
+            }
+        });
+    }
+    for (text, server) in servers.iter().cycle().take(6) {
+        bench.table = RemoteTable { server: server.clone(), dialect: Dialect::Tcp };
+        assert_eq!(bench.ask(), RemoteAnswer::Found((*text).to_owned()));
+    }
+}
