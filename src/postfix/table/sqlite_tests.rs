@@ -208,3 +208,24 @@ fn files_beside_the_database_are_its_owners() {
         assert_eq!(fs::metadata(path).unwrap().uid(), owner, "{}", path.display());
     }
 }
+
+/// Who owns the directory of a database can put links there, and the database is opened as root:
+/// what they lead to is neither written to nor given away.
+#[test]
+fn links_beside_the_database_lead_nowhere() {
+    for name in ["x.db-wal", "x.db-shm", "x.db-journal"] {
+        let place = Place::new("links", "PRAGMA journal_mode = wal; CREATE TABLE t(k, v);");
+        let owner = Some(65_534);
+        if std::os::unix::fs::chown(place.database(), owner, owner).is_err() {
+            return;
+        }
+        let victim = place.directory.join("victim");
+        fs::write(&victim, "root's").unwrap();
+        std::os::unix::fs::symlink(&victim, place.directory.join(name)).unwrap();
+        let mut table = place.table(QUERY);
+        table.connect(&mut Vec::new());
+        let _ = ask(&table, "a");
+        assert_eq!(fs::metadata(&victim).unwrap().uid(), 0, "{name}");
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "root's", "{name}");
+    }
+}
