@@ -47,7 +47,7 @@ selftest: ## does the conformance harness notice faults? (as root)
 torture: ## load and faults that must not hurt, in their long forms (as root; TORTURE_OPTIONS)
 	@scripts/torture.sh $(TORTURE_OPTIONS)
 
-fuzz: ## the fuzz targets under libFuzzer (FUZZ_TARGET, FUZZ_RUNS, FUZZ_SECONDS)
+fuzz: ## the fuzz targets under libFuzzer (FUZZ_TARGET, FUZZ_RUNS, FUZZ_SECONDS, FUZZ_JOBS)
 	@scripts/fuzz.sh
 
 man-check: ## check the manual pages
