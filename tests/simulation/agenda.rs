@@ -17,6 +17,8 @@ pub enum Event {
     Says(SessionId, Vec<u8>),
     /// The client hangs up; `true` is a reset, which throws away what was not read.
     HangsUp(SessionId, bool),
+    /// Nothing is heard of the client any more.
+    Vanishes(SessionId),
     /// The socket may have something to report.
     Readable(SessionId),
     WriteFailed(SessionId),

@@ -49,6 +49,8 @@ pub struct Laws {
     /// Each time that it is said that there are clients that are not served costs a minute:
     /// until when that is paid for.
     pub unserved_paid: Option<Instant>,
+    /// The table of footers cannot tell.
+    pub footers_fail: bool,
     pub tally: Tally,
 }
 
@@ -67,6 +69,7 @@ impl Laws {
             tls_failures: 0,
             tls_again: None,
             unserved_paid: None,
+            footers_fail: false,
             tally: Tally::default(),
         }
     }

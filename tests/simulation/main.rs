@@ -8,20 +8,24 @@
 //! ```
 //!
 //! replays it alone, and shows the turns that led to the failure. `GATEPOST_SIM_CLIENTS`
-//! is the number of clients per seed.
+//! is the number of clients per seed. `million` is the long form.
 
 // What a test holds in its hands it may grip; to panic is how it fails.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod agenda;
+mod clients;
 mod draw;
 mod elsewhere;
+mod ends;
 mod engine;
+mod faults;
 mod first_contact;
 mod footers;
 mod keywords;
 mod laws;
 mod lists;
+mod million;
 mod outside;
 mod proxy;
 mod rng;
@@ -29,6 +33,7 @@ mod seen;
 mod splits;
 mod starttls;
 mod stock;
+mod stray;
 mod tally;
 mod witness;
 mod world;
@@ -134,27 +139,34 @@ fn variable<T: FromStr>(name: &str) -> Option<T> {
 }
 
 /// Says how to come back here, whether a law or an assertion of the core is broken.
-struct Replay(u64);
+struct Replay(u64, usize);
 
 impl Drop for Replay {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let clients = variable("GATEPOST_SIM_CLIENTS").unwrap_or(CLIENTS);
             eprintln!(
-                "replay with: GATEPOST_SEED={} GATEPOST_SIM_CLIENTS={clients} \
-                 cargo test --test simulation",
-                self.0
+                "replay with: GATEPOST_SEED={} GATEPOST_SIM_CLIENTS={} cargo test --test simulation",
+                self.0, self.1
             );
         }
     }
 }
 
-fn simulate(seed: u64, trace: bool) -> Tally {
-    let _replay = Replay(seed);
-    let clients = variable("GATEPOST_SIM_CLIENTS").unwrap_or(CLIENTS);
+fn simulate(seed: u64, clients: usize, trace: bool) -> Tally {
+    let _replay = Replay(seed, clients);
     World::new(seed, clients, trace)
         .run()
         .unwrap_or_else(|failure| panic!("seed {seed}:\n{failure}"))
+}
+
+fn clients() -> usize {
+    variable("GATEPOST_SIM_CLIENTS").unwrap_or(CLIENTS)
+}
+
+/// Another one every time.
+fn clock_seed() -> u64 {
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
+    u64::from(nanos)
 }
 
 #[test]
@@ -164,17 +176,18 @@ fn fixed_seeds() {
     }
     let mut tally = Tally::default();
     for seed in 1..=SEEDS {
-        tally.merge(simulate(seed, false));
+        tally.merge(simulate(seed, clients(), false));
     }
-    let missing = tally.missing(&WANTED);
-    assert!(missing.is_empty(), "never happened: {missing:?}\n{tally:#?}");
+    for wanted in [&WANTED[..], &faults::ALL, &ends::ALL] {
+        let missing = tally.missing(wanted);
+        assert!(missing.is_empty(), "never happened: {missing:?}\n{tally:#?}");
+    }
 }
 
 #[test]
 fn a_new_seed_every_time() {
     let replay: Option<u64> = variable("GATEPOST_SEED");
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
-    let seed = replay.unwrap_or(u64::from(nanos));
+    let seed = replay.unwrap_or_else(clock_seed);
     println!("seed {seed}");
-    simulate(seed, replay.is_some());
+    simulate(seed, clients(), replay.is_some());
 }

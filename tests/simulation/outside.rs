@@ -10,8 +10,10 @@ use gatepost::screen::logline::Message;
 use gatepost::screen::session::SessionId;
 use gatepost::screen::test_set::{CacheRecord, UnixTime};
 
+use crate::faults;
 use crate::footers;
 use crate::keywords;
+use crate::tally::Tally;
 use crate::witness::Answers;
 
 /// How smtpd(8) feels.
@@ -96,12 +98,37 @@ pub struct Outside {
     pub access: HashMap<IpAddr, Access>,
     pub cache: HashMap<IpAddr, CacheRecord>,
     pub cache_fails: bool,
+    /// The access list and that of forbidden commands cannot tell.
+    pub lists_fail: bool,
+    /// The table of footers cannot.
+    pub footers_fail: bool,
     /// Newcomers are not let in here.
     pub closed_end: Option<IpAddr>,
     /// Where proxies speak first, and which are trusted.
     pub spoken: Spoken,
     pub trust: Trust,
     pub answers: Answers,
+}
+
+impl Outside {
+    /// Counts what could not be told in this turn.
+    pub fn faults(&self, tally: &mut Tally) {
+        let answers = &self.answers;
+        let failed = |(_, filtered): &(Vec<u8>, Filtered)| *filtered == Filtered::Failed;
+        for (fault, happened) in [
+            (faults::CACHE_UNREADABLE, matches!(answers.cached, Some(Cached::Failed(_)))),
+            (
+                faults::LIST_FAILS,
+                self.lists_fail && (answers.access.is_some() || !answers.forbidden.is_empty()),
+            ),
+            (faults::FOOTERS_FAIL, self.footers_fail && answers.footers > 0),
+            (faults::FILTER_FAILS, answers.filtered.iter().any(failed)),
+        ] {
+            if happened {
+                tally.add(fault);
+            }
+        }
+    }
 }
 
 impl Lookups for Outside {
@@ -111,7 +138,8 @@ impl Lookups for Outside {
         client: IpAddr,
         messages: &mut Vec<Message>,
     ) -> Lookup<Access> {
-        let access = self.access.get(&client).copied().unwrap_or(Access::Undecided);
+        let known = self.access.get(&client).filter(|_| !self.lists_fail);
+        let access = known.copied().unwrap_or(Access::Undecided);
         if access == Access::Undecided {
             messages.push(Message::warning("access list: nothing to say"));
         }
@@ -172,7 +200,8 @@ impl Lookups for Outside {
         _: &mut Vec<Message>,
     ) -> Lookup<Option<String>> {
         self.answers.footers += 1;
-        Lookup::Known(footers::in_table(reply).map(str::to_owned))
+        let footer = footers::in_table(reply).filter(|_| !self.footers_fail);
+        Lookup::Known(footer.map(str::to_owned))
     }
 
     fn local_time(&mut self, time: UnixTime) -> String {
@@ -194,7 +223,7 @@ impl Lookups for Outside {
     }
 
     fn forbidden(&mut self, _: SessionId, word: &[u8], _: &mut Vec<Message>) -> Lookup<bool> {
-        let forbidden = forbidden(word);
+        let forbidden = !self.lists_fail && forbidden(word);
         self.answers.forbidden.push((word.to_vec(), forbidden));
         Lookup::Known(forbidden)
     }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+/// Inputs that the core was given.
+pub const STEPS: &str = "steps";
+
 /// Counts by name.
 #[derive(Default, Debug)]
 pub struct Tally(BTreeMap<&'static str, usize>);
@@ -17,6 +20,11 @@ impl Tally {
         for (what, count) in other.0 {
             *self.0.entry(what).or_default() += count;
         }
+    }
+
+    /// How many of this kind there were.
+    pub fn count(&self, what: &str) -> usize {
+        self.0.get(what).copied().unwrap_or_default()
     }
 
     /// Which of these have never happened.

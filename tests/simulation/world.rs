@@ -1,5 +1,4 @@
-//! The world around the core: clients, their sockets, timers, the cache, smtpd(8), and the
-//! things that come too late.
+//! The world around the core: clients, their sockets, timers, the cache, smtpd(8).
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -19,15 +18,15 @@ use gatepost::screen::test_set::UnixTime;
 
 use crate::agenda::{Entry, Event};
 use crate::draw::{self, Mood};
+use crate::faults;
 use crate::laws::Laws;
 use crate::outside::{Outside, Smtpd, Tlsproxy};
-use crate::proxy;
 use crate::rng::Rng;
-use crate::tally::Tally;
+use crate::tally::{STEPS, Tally};
 use crate::witness::Answers;
 
-const START: u64 = 1_800_000_000;
-const ENDS: [&str; 2] = ["192.0.2.1:25", "[2001:db8::25]:25"];
+pub const START: u64 = 1_800_000_000;
+pub const ENDS: [&str; 2] = ["192.0.2.1:25", "[2001:db8::25]:25"];
 
 /// What comes one after the other takes this long at least: events of one moment come by lot.
 const STEP: Duration = Duration::from_millis(1);
@@ -36,55 +35,79 @@ const STEP: Duration = Duration::from_millis(1);
 const TRACE: usize = 60;
 
 /// The edge's side of a session.
-struct Seat {
-    client: SocketAddr,
-    watch: Watch,
-    timer: u64,
-    unread: Vec<u8>,
-    hung_up: bool,
+pub struct Seat {
+    pub client: SocketAddr,
+    pub watch: Watch,
+    pub timer: u64,
+    pub unread: Vec<u8>,
+    pub hung_up: bool,
     /// The hand-off has been asked for, and its result is not in.
-    handing_off: bool,
+    pub handing_off: bool,
     /// The attempt at TLS that is under way.
-    attempt: Option<u64>,
-    secure: bool,
+    pub attempt: Option<u64>,
+    pub secure: bool,
+    /// Nothing is heard of it any more, not even a FIN.
+    pub vanished: bool,
+}
+
+impl Seat {
+    pub fn new(client: SocketAddr) -> Seat {
+        Seat {
+            client,
+            watch: Watch::Nothing,
+            timer: 0,
+            unread: Vec::new(),
+            hung_up: false,
+            handing_off: false,
+            attempt: None,
+            secure: false,
+            vanished: false,
+        }
+    }
 }
 
 /// One simulation.
 pub struct World {
-    rng: Rng,
-    policy: Policy,
-    screener: Screener,
-    laws: Laws,
-    outside: Outside,
-    seats: Slots<Seat>,
+    pub rng: Rng,
+    pub policy: Policy,
+    pub screener: Screener,
+    pub laws: Laws,
+    pub outside: Outside,
+    pub seats: Slots<Seat>,
     /// Sessions that have ended, the latest ones.
-    gone: VecDeque<SessionId>,
-    agenda: BinaryHeap<Reverse<Entry>>,
+    pub gone: VecDeque<SessionId>,
+    pub agenda: BinaryHeap<Reverse<Entry>>,
     /// When the simulation began, by the clock that never jumps.
-    base: Instant,
+    pub base: Instant,
     /// The time since then.
-    time: Duration,
-    wall: UnixTime,
-    to_come: usize,
+    pub time: Duration,
+    pub wall: UnixTime,
+    pub to_come: usize,
+    /// How many have come.
+    pub come: usize,
+    /// How many have gone, each in one way.
+    pub gone_count: usize,
     /// Whether SIGTERM may end it before the last client has come.
-    mortal: bool,
-    addresses: usize,
-    port: u16,
+    pub mortal: bool,
+    pub addresses: usize,
+    pub port: u16,
     /// The port of the last proxy's end.
-    proxy: u16,
+    pub proxy: u16,
     /// The longest pause between two arrivals, milliseconds.
-    pause: u64,
-    smtpd: Smtpd,
-    tlsproxy: Tlsproxy,
-    attempts: u64,
-    timers: u64,
+    pub pause: u64,
+    pub smtpd: Smtpd,
+    pub tlsproxy: Tlsproxy,
+    pub attempts: u64,
+    pub timers: u64,
     /// The questions that stand, with the number of the answer that is due.
-    questions: HashMap<Question, u64>,
+    pub questions: HashMap<Question, u64>,
     /// The guard's timer.
-    guard: u64,
+    pub guard: u64,
     /// How lists feel, other than well.
-    moods: HashMap<ListId, Mood>,
-    trace: Option<VecDeque<String>>,
+    pub moods: HashMap<ListId, Mood>,
+    /// Verdicts cannot be stored.
+    pub disk_full: bool,
+    pub trace: Option<VecDeque<String>>,
 }
 
 impl World {
@@ -97,6 +120,8 @@ impl World {
             access: HashMap::new(),
             cache: HashMap::new(),
             cache_fails: false,
+            lists_fail: false,
+            footers_fail: false,
             closed_end: None,
             spoken: Spoken::Yes,
             trust: Trust::Anybody,
@@ -123,6 +148,8 @@ impl World {
             time: Duration::ZERO,
             wall: UnixTime(START),
             to_come: clients,
+            come: 0,
+            gone_count: 0,
             mortal: rng.chance(30),
             addresses,
             port: 1024,
@@ -135,6 +162,7 @@ impl World {
             questions: HashMap::new(),
             guard: 0,
             moods: HashMap::new(),
+            disk_full: false,
             trace: trace.then(VecDeque::new),
             rng,
         }
@@ -161,10 +189,12 @@ impl World {
     fn rest(self) -> Result<Tally, String> {
         let asks = self.questions.keys().any(|question| question.asker == Asker::Client);
         let none = self.screener.sessions() == 0 && self.screener.approaching() == 0;
-        if self.seats.is_empty() && none && !asks {
-            Ok(self.laws.tally)
-        } else {
+        if !self.seats.is_empty() || !none || asks {
             Err(self.report("somebody was forgotten"))
+        } else if self.come != self.gone_count {
+            Err(self.report(&format!("{} have come, {} gone", self.come, self.gone_count)))
+        } else {
+            Ok(self.laws.tally)
         }
     }
 
@@ -174,12 +204,14 @@ impl World {
         format!("{trace}at {:?}: {law}\nunder {:?}", self.time, self.policy)
     }
 
-    fn plan(&mut self, after: Duration, event: Event) {
+    pub fn plan(&mut self, after: Duration, event: Event) {
         let entry = Entry { at: self.time + after, lot: self.rng.next(), event };
         self.agenda.push(Reverse(entry));
     }
 
+    /// What was due while the process was suspended comes late.
     fn advance(&mut self, at: Duration) {
+        let at = at.max(self.time);
         let seconds = at.as_secs() - self.time.as_secs();
         self.wall = self.wall.plus(Duration::from_secs(seconds));
         self.time = at;
@@ -189,24 +221,36 @@ impl World {
         match event {
             Event::Arrival => self.arrival(),
             Event::Says(id, data) => {
-                if let Some(seat) = self.seats.get_mut(id).filter(|seat| !seat.hung_up) {
+                let present = |seat: &&mut Seat| !seat.hung_up && !seat.vanished;
+                if let Some(seat) = self.seats.get_mut(id).filter(present) {
                     seat.unread.extend(data);
                     self.plan(Duration::ZERO, Event::Readable(id));
                 }
                 Ok(())
             }
             Event::HangsUp(id, reset) => {
-                if let Some(seat) = self.seats.get_mut(id) {
+                if let Some(seat) = self.seats.get_mut(id).filter(|seat| !seat.vanished) {
                     seat.hung_up = true;
                     if reset {
                         seat.unread.clear();
                     }
+                    self.laws.tally.add(if reset { faults::RESETS } else { faults::HANGS_UP });
                     self.plan(Duration::ZERO, Event::Readable(id));
                 }
                 Ok(())
             }
+            Event::Vanishes(id) => {
+                if let Some(seat) = self.seats.get_mut(id).filter(|seat| !seat.hung_up) {
+                    seat.vanished = true;
+                    self.laws.tally.add(faults::VANISHES);
+                }
+                Ok(())
+            }
             Event::Readable(id) => self.readable(id),
-            Event::WriteFailed(id) => self.feed(Input::Closed { session: id }),
+            Event::WriteFailed(id) => {
+                self.laws.tally.add(faults::WRITE_FAILS);
+                self.feed(Input::Closed { session: id })
+            }
             Event::Timer(id, timer) => match self.seats.get(id) {
                 Some(seat) if seat.timer != timer => Ok(()),
                 _ => self.feed(Input::Deadline { session: id }),
@@ -216,15 +260,7 @@ impl World {
                     return Ok(());
                 }
                 self.questions.remove(&question);
-                let mood = self.moods.get(&question.list).copied().unwrap_or(Mood::Well);
-                let answer = match question.asker {
-                    Asker::TestPoint => {
-                        let wanted = question.address.to_string().ends_with('2');
-                        draw::point_answer(&mut self.rng, mood, wanted)
-                    }
-                    Asker::Client if mood == Mood::Well => draw::answer(&mut self.rng),
-                    Asker::Client => draw::point_answer(&mut self.rng, mood, true),
-                };
+                let answer = self.list_answer(question);
                 self.feed(Input::ListAnswer { question, answer: &answer })
             }
             Event::Guard(number) if number != self.guard => Ok(()),
@@ -254,6 +290,7 @@ impl World {
                 Ok(())
             }
             Event::Terminate => {
+                self.laws.tally.add(faults::SIGTERM);
                 self.to_come = 0;
                 if self.busy() && self.rng.chance(50) {
                     let after = self.rng.span(0, 2000);
@@ -284,126 +321,13 @@ impl World {
     }
 
     /// Whether there is anything left that others could get in the way of.
-    fn busy(&self) -> bool {
+    pub fn busy(&self) -> bool {
         self.to_come > 0 || !self.seats.is_empty()
     }
 
-    fn change(&mut self) {
-        let well = self.rng.chance(40);
-        self.tlsproxy = if well { Tlsproxy::Well } else { self.rng.pick(&Tlsproxy::ALL) };
-        self.smtpd = if self.rng.chance(50) { Smtpd::Well } else { self.rng.pick(&Smtpd::ALL) };
-        if self.mortal && self.rng.chance(1) {
-            self.plan(Duration::ZERO, Event::Terminate);
-        }
-        self.pause = self.rng.pick(&[50, 200, 600, 2000]);
-        self.outside.cache_fails = self.rng.chance(10);
-        let list = ListId(self.rng.pick(&[0, 1, 2]));
-        if self.rng.chance(30) {
-            let mood = self.rng.pick(&[Mood::Mad, Mood::Refusing, Mood::Dead]);
-            self.moods.insert(list, mood);
-        } else {
-            self.moods.remove(&list);
-        }
-        let end: SocketAddr = self.rng.pick(&ENDS).parse().unwrap();
-        self.outside.closed_end = self.rng.chance(30).then(|| end.ip());
-        self.outside.spoken =
-            self.rng.pick(&[Spoken::Yes, Spoken::Yes, Spoken::No, Spoken::Unknown]);
-        self.outside.trust = self.rng.pick(&[Trust::Anybody, Trust::Listed, Trust::Stranger]);
-        let address = self.address();
-        let access = self.rng.pick(&[Access::Permit, Access::Reject, Access::Undecided]);
-        self.outside.access.insert(address, access);
-        if self.rng.chance(10) {
-            let jump = Duration::from_secs(self.rng.pick(&[1, 3600, 100_000, 3_000_000]));
-            let back = self.rng.chance(50);
-            self.wall = if back { self.wall.minus(jump) } else { self.wall.plus(jump) };
-        }
-        if self.busy() {
-            let after = self.rng.span(500, 15_000);
-            self.plan(after, Event::Change);
-        }
-    }
-
-    fn address(&mut self) -> IpAddr {
+    pub fn address(&mut self) -> IpAddr {
         let number = self.rng.count(0, self.addresses - 1);
         draw::address(number)
-    }
-
-    fn arrival(&mut self) -> Result<(), String> {
-        if self.to_come == 0 {
-            return Ok(());
-        }
-        self.to_come -= 1;
-        // Now and then all go away before the next one comes.
-        let idle = self.rng.chance(1) && self.rng.chance(20);
-        let after = self.rng.span(0, if idle { 900_000 } else { self.pause });
-        self.plan(after, Event::Arrival);
-
-        let client = SocketAddr::new(self.address(), self.port);
-        self.port = self.port.checked_add(1).unwrap_or(1024);
-        let seat = Seat {
-            client,
-            watch: Watch::Nothing,
-            timer: 0,
-            unread: Vec::new(),
-            hung_up: false,
-            handing_off: false,
-            attempt: None,
-            secure: false,
-        };
-        let id = self.seats.insert(seat).ok_or("no id left")?;
-        if self.rng.chance(1) {
-            let reason = "Transport endpoint is not connected";
-            return self.feed(Input::Unidentified { session: id, call: "getpeername", reason });
-        }
-        let wait = u64::try_from(self.policy.greet_wait.normal.as_millis()).unwrap();
-        if self.policy.upstream_proxy.is_none() && self.rng.chance(25) {
-            let (after, words) = (self.rng.span(0, wait + 100), draw::words(&mut self.rng));
-            self.plan(after, Event::Says(id, words));
-        }
-        if self.rng.chance(25) {
-            let (after, reset) = (self.rng.span(0, wait + 3000), self.rng.chance(30));
-            self.plan(after, Event::HangsUp(id, reset));
-        }
-        let server: SocketAddr = self.rng.pick(&ENDS).parse().unwrap();
-        if self.policy.upstream_proxy.is_some() {
-            return self.through_a_proxy(id, client, server);
-        }
-        self.feed(Input::Connected { session: id, client, server })
-    }
-
-    /// The same through a proxy, whose header comes in pieces, with or without words behind it.
-    fn through_a_proxy(
-        &mut self,
-        id: SessionId,
-        client: SocketAddr,
-        server: SocketAddr,
-    ) -> Result<(), String> {
-        let header = proxy::header(&mut self.rng, client, server);
-        let mut bytes = header.bytes.clone();
-        if self.rng.chance(10) {
-            bytes.extend(draw::words(&mut self.rng));
-        }
-        let breaks_off = self.rng.chance(5);
-        if breaks_off {
-            bytes.truncate(self.rng.count(0, header.bytes.len() - 1));
-        }
-        self.laws.headers.insert(id, header);
-        let mut after = Duration::ZERO;
-        while !bytes.is_empty() {
-            let rest = bytes.split_off(self.rng.count(1, bytes.len()));
-            self.plan(after, Event::Says(id, bytes));
-            let most = if self.rng.chance(5) { 8000 } else { 200 };
-            after += self.rng.span(10, most);
-            bytes = rest;
-        }
-        if !breaks_off && self.rng.chance(25) {
-            let words = draw::words(&mut self.rng);
-            after += self.rng.span(0, 5000);
-            self.plan(after, Event::Says(id, words));
-        }
-        self.proxy = self.proxy.checked_add(1).unwrap_or(1024);
-        let peer = SocketAddr::new([10, 0, 0, 9].into(), self.proxy);
-        self.feed(Input::Connected { session: id, client: peer, server })
     }
 
     fn readable(&mut self, id: SessionId) -> Result<(), String> {
@@ -432,64 +356,10 @@ impl World {
         }
     }
 
-    /// An input that the core must shrug off.
-    fn stray(&mut self) -> Result<(), String> {
-        let result = self.rng.pick(&Smtpd::ALL).result();
-        if self.rng.chance(20) {
-            let (address, list) = (self.address(), ListId(self.rng.pick(&[0, 1, 70])));
-            let question = Question { asker: Asker::Client, address, list };
-            if self.questions.contains_key(&question) {
-                return Ok(());
-            }
-            let answer = draw::answer(&mut self.rng);
-            return self.feed(Input::ListAnswer { question, answer: &answer });
-        }
-        if self.rng.chance(50) {
-            let count = self.gone.len();
-            let id = match self.rng.count(0, count) {
-                0 => SessionId { slot: u32::MAX, generation: 1 },
-                nth => self.gone[nth - 1],
-            };
-            let news = self.stray_news();
-            let input = match self.rng.between(0, 6) {
-                0 => Input::Deadline { session: id },
-                1 => Input::Closed { session: id },
-                2 => Input::Peeked { session: id, data: b"HELO late\r\n" },
-                3 => Input::Received { session: id, data: b"HELO late\r\n" },
-                4 => Input::Tls { session: id, news },
-                5 => Input::Answered { session: id },
-                _ => Input::HandOff { session: id, result },
-            };
-            return self.feed(input);
-        }
-        let count = self.seats.len();
-        if count == 0 {
-            return Ok(());
-        }
-        let nth = self.rng.count(0, count - 1);
-        let Some((id, seat)) = self.seats.iter().nth(nth) else { return Ok(()) };
-        let (watch, handing_off) = (seat.watch, seat.handing_off);
-        let starting = seat.attempt.is_some();
-        let news = self.stray_news();
-        match self.rng.between(0, 5) {
-            5 => self.feed(Input::Answered { session: id }),
-            0 if watch != Watch::Peek => self.feed(Input::Peeked { session: id, data: b"x" }),
-            1 if watch != Watch::Read => self.feed(Input::Received { session: id, data: b"x" }),
-            2 if handing_off => self.feed(Input::Closed { session: id }),
-            3 if !handing_off => self.feed(Input::HandOff { session: id, result }),
-            4 if !starting => self.feed(Input::Tls { session: id, news }),
-            _ => Ok(()),
-        }
-    }
-
-    fn stray_news(&mut self) -> TlsNews<'static> {
-        let news: Vec<TlsNews<'_>> = Tlsproxy::ALL.iter().flat_map(|state| state.news()).collect();
-        self.rng.pick(&news)
-    }
-
     /// One turn: the input, the laws, the outputs.
-    fn feed(&mut self, input: Input<'_>) -> Result<(), String> {
+    pub fn feed(&mut self, input: Input<'_>) -> Result<(), String> {
         let now = Now { mono: self.base + self.time, wall: self.wall };
+        self.laws.tally.add(STEPS);
         self.outside.answers = Answers::default();
         let mut out = Vec::new();
         self.screener.handle(input, now, &mut self.outside, &mut out);
@@ -501,6 +371,8 @@ impl World {
         }
         self.screener.check_invariants()?;
         self.laws.check(&input, now, &self.outside.answers, &out)?;
+        self.outside.faults(&mut self.laws.tally);
+        self.ends(&input, &out)?;
         let told = (self.screener.sessions(), self.screener.hand_offs());
         if told != (self.laws.open(), self.laws.hand_offs()) {
             return Err(format!("{told:?} sessions and hand-offs are not what they are"));
@@ -565,6 +437,7 @@ impl World {
             Output::ForgetList(question) => {
                 self.questions.remove(&question).ok_or("forgets what was not asked")?;
             }
+            Output::Store(..) if self.disk_full => self.laws.tally.add(faults::NOT_STORED),
             Output::Store(address, record) => {
                 self.outside.cache.insert(address, record);
             }
@@ -574,6 +447,9 @@ impl World {
                     return Err(format!("{} is handed off twice at once", seat.client));
                 }
                 let smtpd = self.smtpd;
+                if let Some(fault) = faults::of_smtpd(smtpd) {
+                    self.laws.tally.add(fault);
+                }
                 let after = match smtpd {
                     Smtpd::Slow => self.rng.span(1000, 99_000),
                     Smtpd::Mute => self.rng.span(90_000, 120_000),
@@ -589,6 +465,7 @@ impl World {
             Output::TlsBegins(id) => self.tls_begins(id)?,
             Output::Close(id) => {
                 self.seats.remove(id).ok_or("Close for nobody")?;
+                self.gone_count += 1;
                 if self.gone.len() == 64 {
                     self.gone.pop_front();
                 }
@@ -605,6 +482,9 @@ impl World {
         let seat = self.seats.get_mut(id).ok_or("StartTls for nobody")?;
         if seat.secure || seat.attempt.replace(attempt).is_some() {
             return Err(format!("{} is given to tlsproxy twice", seat.client));
+        }
+        if let Some(fault) = faults::of_tlsproxy(self.tlsproxy) {
+            self.laws.tally.add(fault);
         }
         let mut after = Duration::ZERO;
         for news in self.tlsproxy.news() {
