@@ -138,8 +138,8 @@ macro_rules! tests {
 
 tests! {
     address_list attr cache_record cdb cidr commands dns_answer dnsbl_sites expand gatepost_cf
-    guard_saved inline log_record main_cf pcre proxy_header regexp resolv_conf smtp_line
-    smtp_session snapshot sqlite_cf table_servers tables texthash tlsproxy
+    guard_saved inline log_record main_cf pcre proxy_header regexp resolv_conf screener
+    smtp_line smtp_session snapshot sqlite_cf table_servers tables texthash tlsproxy
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod pcre;
 mod proxy_header;
 mod regexp;
 mod resolv_conf;
+mod screener;
 mod smtp_line;
 mod smtp_session;
 mod snapshot;
@@ -47,7 +48,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const ALL: [Target; 26] = [
+pub const ALL: [Target; 27] = [
     Target { name: "address_list", check: address_list::check },
     Target { name: "attr", check: attr::check },
     Target { name: "cache_record", check: cache_record::check },
@@ -66,6 +67,7 @@ pub const ALL: [Target; 26] = [
     Target { name: "proxy_header", check: proxy_header::check },
     Target { name: "regexp", check: regexp::check },
     Target { name: "resolv_conf", check: resolv_conf::check },
+    Target { name: "screener", check: screener::check },
     Target { name: "smtp_line", check: smtp_line::check },
     Target { name: "smtp_session", check: smtp_session::check },
     Target { name: "snapshot", check: snapshot::check },

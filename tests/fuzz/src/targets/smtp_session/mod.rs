@@ -5,9 +5,9 @@
 //! occurs in UTF-8; every other byte can be said.
 
 mod seat;
-mod setting;
-mod texts;
-mod world;
+pub mod setting;
+pub mod texts;
+pub mod world;
 
 use std::time::Duration;
 
