@@ -97,7 +97,7 @@ impl Channel {
         loop {
             let mut buffer = [0; MESSAGE_SIZE];
             let message = match self.receive(&mut buffer)? {
-                Received::Message(_) => {
+                Received::Message(None) => {
                     let [kind, number @ ..] = buffer;
                     match kind {
                         b'R' => FromWorker::Ready,
@@ -110,6 +110,7 @@ impl Channel {
                         _ => continue,
                     }
                 }
+                Received::Message(Some(_)) => continue,
                 Received::Nothing => return Ok(Received::Nothing),
                 Received::Closed => return Ok(Received::Closed),
             };
@@ -158,11 +159,19 @@ impl Channel {
         Ok(())
     }
 
+    /// Receives a message of the one size that there is.
     fn receive(&self, buffer: &mut [u8; MESSAGE_SIZE]) -> io::Result<Received<Option<OwnedFd>>> {
+        // One more than a message has, to see what is longer.
+        let mut space = [0; MESSAGE_SIZE + 1];
         loop {
-            return match sys::receive_with_descriptor(self.socket.as_fd(), buffer) {
+            return match sys::receive_with_descriptor(self.socket.as_fd(), &mut space) {
                 Ok((0, _)) => Ok(Received::Closed),
-                Ok((_, descriptor)) => Ok(Received::Message(descriptor)),
+                Ok((MESSAGE_SIZE, descriptor)) => {
+                    let [message @ .., _] = space;
+                    *buffer = message;
+                    Ok(Received::Message(descriptor))
+                }
+                Ok(_) => continue,
                 Err(Errno::EAGAIN) => Ok(Received::Nothing),
                 Err(Errno::EINTR) => continue,
                 Err(Errno::ECONNRESET | Errno::EPIPE) => Ok(Received::Closed),
@@ -228,6 +237,23 @@ mod tests {
         assert_eq!(text, "text");
         drop(supervisor);
         assert!(matches!(worker.order().unwrap(), Received::Closed));
+    }
+
+    #[test]
+    fn what_has_another_size_or_a_descriptor_too_many_is_dropped() {
+        use crate::sys::message;
+        let (supervisor, worker) = Channel::pair().unwrap();
+        supervisor.set_nonblocking().unwrap();
+        worker.set_nonblocking().unwrap();
+        let (file, _) = std::io::pipe().unwrap();
+        for bytes in [&b"O"[..], b"O\x01\0\0", b"R\0\0\0\0\0", b"G\0\0\0\0 and more"] {
+            message::send(worker.as_fd(), bytes, None).unwrap();
+            message::send(supervisor.as_fd(), bytes, None).unwrap();
+        }
+        message::send(worker.as_fd(), b"R\0\0\0\0", Some(file.as_fd())).unwrap();
+        message::send(supervisor.as_fd(), b"G\0\0\0\0", Some(file.as_fd())).unwrap();
+        assert!(matches!(supervisor.hear().unwrap(), Received::Nothing));
+        assert!(matches!(worker.order().unwrap(), Received::Nothing));
     }
 
     #[test]
