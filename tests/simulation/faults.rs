@@ -139,7 +139,14 @@ impl World {
             self.rng.pick(&[Spoken::Yes, Spoken::Yes, Spoken::No, Spoken::Unknown]);
         self.outside.trust = self.rng.pick(&[Trust::Anybody, Trust::Listed, Trust::Stranger]);
         let address = self.address();
-        let access = self.rng.pick(&[Access::Permit, Access::Reject, Access::Undecided]);
+        let access = self.rng.pick(&[
+            Access::Permit,
+            Access::Reject,
+            Access::Undecided,
+            Access::Undecided,
+            Access::Undecided,
+            Access::Undecided,
+        ]);
         self.outside.access.insert(address, access);
         if self.rng.chance(10) {
             self.clock();
