@@ -191,15 +191,19 @@ fn insert(
     Ok(())
 }
 
+/// What a line of `postmap -s` is about.
 #[derive(PartialEq, Eq, Debug)]
-enum Line {
+pub enum Line {
+    /// A client.
     Verdict(IpAddr, CacheRecord),
+    /// When postscreen(8) cleaned up.
     LastCleanup,
+    /// Nothing that could be in such a cache.
     Junk,
 }
 
-/// One line of `postmap -s`: key, TAB, value.
-fn parse_line(line: &str) -> Line {
+/// Reads a line of `postmap -s`: key, TAB, value.
+pub fn parse_line(line: &str) -> Line {
     let line = line.trim_end_matches(['\n', '\r']);
     let (key, value) = line.split_once('\t').unwrap_or((line, ""));
     if key.eq_ignore_ascii_case(LAST_CLEANUP_KEY) {
