@@ -14,6 +14,7 @@
 mod address_list;
 mod attr;
 mod build_defaults;
+mod cache_file;
 mod cache_import;
 mod cache_record;
 mod cdb;
@@ -58,10 +59,11 @@ pub struct Target {
 }
 
 /// All of them.
-pub const ALL: [Target; 36] = [
+pub const ALL: [Target; 37] = [
     Target { name: "address_list", check: address_list::check },
     Target { name: "attr", check: attr::check },
     Target { name: "build_defaults", check: build_defaults::check },
+    Target { name: "cache_file", check: cache_file::check },
     Target { name: "cache_import", check: cache_import::check },
     Target { name: "cache_record", check: cache_record::check },
     Target { name: "cdb", check: cdb::check },
