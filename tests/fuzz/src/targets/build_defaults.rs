@@ -20,11 +20,11 @@ pub fn check(data: &[u8]) {
 
     // A second, simpler reading: the last line of a name counts.
     for param in TABLE.iter().filter(|param| matches!(param.default, DefaultValue::Build(_))) {
-        let values = answer.lines().filter_map(|line| {
+        let mut values = answer.lines().filter_map(|line| {
             let (name, value) = line.split_once('=')?;
             (name.trim_ascii() == param.name).then(|| value.trim_ascii())
         });
-        assert_eq!(defaults.get(param.name), values.last(), "{}", param.name);
+        assert_eq!(defaults.get(param.name), values.next_back(), "{}", param.name);
     }
     let has_version = defaults.get("mail_version").is_some_and(|version| !version.is_empty());
     let text = defaults.to_text();
