@@ -8,7 +8,7 @@
 //! `GATEPOST_SEED` is the seed of the first world; the others have those that follow.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, available_parallelism};
 use std::time::Instant;
 
@@ -26,12 +26,25 @@ fn size(seed: u64) -> usize {
     Rng::new(seed).pick(&[200, 1500, 1500, 1500, 1500, 20_000])
 }
 
+/// When one lane has found something, the others need not go on.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Lets all worlds run, on all processors.
 fn run(first: u64, total: usize) -> (Tally, u64) {
     let (next, clients) = (AtomicU64::new(first), AtomicUsize::new(0));
     let sum = Mutex::new(Tally::default());
+    let failed = AtomicBool::new(false);
     let lane = || {
-        while clients.load(Ordering::Relaxed) < total {
+        let _stop = Stop(&failed);
+        while clients.load(Ordering::Relaxed) < total && !failed.load(Ordering::Relaxed) {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             let tally = simulate(seed, size(seed), false);
             clients
