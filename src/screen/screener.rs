@@ -411,6 +411,11 @@ impl Screener {
             if self.clients.sessions(address) != sessions {
                 return Err(format!("{address} has {sessions} sessions, not as counted"));
             }
+            for helper in self.clients.get(address).into_iter().flat_map(Client::helpers) {
+                if self.screening.get(helper).is_none_or(|session| session.client.ip() != address) {
+                    return Err(format!("{helper:?} counts for {address}, and is not there"));
+                }
+            }
             let crowd = self.clients.crowd(address);
             if crowd < sessions || crowd > self.sessions() {
                 return Err(format!("{address} is in a crowd of {crowd}"));
