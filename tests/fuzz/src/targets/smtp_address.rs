@@ -26,7 +26,9 @@ pub fn check(data: &[u8]) {
     // A domain with quotes, brackets or blanks of its own is shown as it is, whatever it means.
     let at = address.iter().rposition(|byte| *byte == b'@').unwrap_or(address.len());
     let odd = address[at..].iter().any(|byte| b"\"\\>".contains(byte));
-    if !odd && shown.first() != Some(&b'@') {
+    // As with postscreen(8), quotes do not protect what looks like a route.
+    let routed = address.first() == Some(&b'@') && address.contains(&b':');
+    if !odd && !routed {
         assert_eq!(
             extract(&[b"<", &shown[..], b">"].concat()),
             address,
