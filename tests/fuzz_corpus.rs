@@ -141,11 +141,11 @@ macro_rules! tests {
 }
 
 tests! {
-    address_list attr build_defaults cache_file cache_import cache_record cdb cidr commands
-    control dns_answer dnsbl_sites expand gatepost_cf guard_saved hostname inline log_record
-    logical_lines main_cf master_options mynetworks pcre proxy_header regexp resolv_conf
-    screen_tables screener smtp_address smtp_line smtp_session snapshot sqlite_cf table_servers
-    tables texthash tlsproxy
+    address_list attr build_defaults cache_file cache_import cache_place cache_record cdb cidr
+    commands control dns_answer dnsbl_sites expand gatepost_cf guard_saved hostname inline
+    log_record logical_lines main_cf master_options mynetworks pcre proxy_header regexp
+    resolv_conf screen_tables screener smtp_address smtp_line smtp_session snapshot sqlite_cf
+    table_servers tables texthash tlsproxy
 }
 
 #[test]

@@ -6,12 +6,22 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
+use gatepost::postfix::maillog::{Config, Destination};
 use gatepost::postfix::master::{Environment, Options, Transport};
 
 use super::take::Take;
 
-const NAMES: [&str; 5] = ["GENERATION", "MAIL_CONFIG", "MAIL_LOGTAG", "MAIL_VERBOSE", "MAIL_DEBUG"];
+const NAMES: [&str; 7] = [
+    "GENERATION",
+    "MAIL_CONFIG",
+    "MAIL_LOGTAG",
+    "MAIL_VERBOSE",
+    "MAIL_DEBUG",
+    "POSTLOG_SERVICE",
+    "POSTLOG_HOSTNAME",
+];
 const WITH_ARGUMENT: &[u8] = b"imnorst";
 const WITHOUT: &[u8] = b"cdDluvVz";
 
@@ -100,6 +110,13 @@ fn environment(text: &[u8]) {
         let text = value.to_str().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
         u32::from_str_radix(text, 8).ok()
     });
+    let log = Config::from_environment(|name| values.get(name).cloned());
+    let service = values.get("POSTLOG_SERVICE").map(PathBuf::from);
+    match (log.destination, service) {
+        (Destination::Syslog, None) => {}
+        (Destination::Postlog(path), Some(service)) => assert_eq!(path, service),
+        (destination, _) => panic!("{destination:?}"),
+    }
     match (read, generation) {
         (Err(_), Some(None)) => {}
         (Ok(read), None) => assert_eq!(read.generation, 0),

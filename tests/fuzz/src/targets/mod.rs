@@ -16,6 +16,7 @@ mod attr;
 mod build_defaults;
 mod cache_file;
 mod cache_import;
+mod cache_place;
 mod cache_record;
 mod cdb;
 mod cidr;
@@ -59,12 +60,13 @@ pub struct Target {
 }
 
 /// All of them.
-pub const ALL: [Target; 37] = [
+pub const ALL: [Target; 38] = [
     Target { name: "address_list", check: address_list::check },
     Target { name: "attr", check: attr::check },
     Target { name: "build_defaults", check: build_defaults::check },
     Target { name: "cache_file", check: cache_file::check },
     Target { name: "cache_import", check: cache_import::check },
+    Target { name: "cache_place", check: cache_place::check },
     Target { name: "cache_record", check: cache_record::check },
     Target { name: "cdb", check: cdb::check },
     Target { name: "cidr", check: cidr::check },
