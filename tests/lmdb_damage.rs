@@ -100,8 +100,8 @@ fn damage(rng: &mut Rng, file: &mut Vec<u8>) -> &'static str {
 fn read(snapshots: &Snapshots, index: &Index) -> &'static str {
     let outcome = match snapshots.start(index, || {}) {
         Ok(task) => task.wait().unwrap(),
-        Err(reason) => {
-            assert!(!reason.is_empty());
+        Err(trouble) => {
+            assert!(!trouble.to_string().is_empty());
             return "cannot be opened";
         }
     };
@@ -118,7 +118,8 @@ fn read(snapshots: &Snapshots, index: &Index) -> &'static str {
             table.lookup(b"192.0.0.1", &mut messages);
             "read"
         }
-        Err(reason) => {
+        Err(trouble) => {
+            let reason = trouble.to_string();
             assert!(reason.contains(&*index.file().to_string_lossy()), "{reason}");
             if matches!(end, End::Signal(_)) { "reader killed" } else { "refused" }
         }

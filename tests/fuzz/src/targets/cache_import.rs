@@ -68,6 +68,9 @@ fn judged(failed: bool, complaints: String) {
     assert!(messages.iter().all(|message| !message.text.contains('\n')));
     match judged {
         Ok(_) => assert!(!failed),
-        Err(reason) => assert!(failed && !reason.contains('\n'), "{reason}"),
+        Err(trouble) => {
+            let reason = trouble.to_string();
+            assert!(failed && !reason.contains('\n'), "{reason}");
+        }
     }
 }
