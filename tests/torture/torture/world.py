@@ -81,6 +81,18 @@ class World(Instance):
                     found.append(int(entry))
         return sorted(found)
 
+    def master(self) -> int:
+        """master(8)."""
+        return self._master
+
+    def family(self) -> list[int]:
+        """The supervisor that serves, and its workers."""
+        everybody = set(self.gateposts())
+        supervisors = [pid for pid in everybody if _parent(pid) == self._master]
+        if len(supervisors) != 1:
+            raise Wrong(f"there are {len(supervisors)} supervisors")
+        return supervisors + sorted(pid for pid in everybody if _parent(pid) == supervisors[0])
+
     def worker(self) -> int:
         """The process that serves: the one whose parent is the program, too."""
         everybody = set(self.gateposts())
