@@ -104,12 +104,14 @@ built() {
 # What plays clients and neighbours in benches and trials; the options that name it are in
 # STAND_INS afterwards.
 build_stand_ins() {
-    local visits name_server slowsync
+    local visits name_server slowsync setclock
     visits=$(built visits bench --no-run --bench visits) &&
         name_server=$(built dnsbl bench --no-run --bench dnsbl) &&
-        slowsync=$(built slowsync build --release --example slowsync) || return
+        slowsync=$(built slowsync build --release --example slowsync) &&
+        setclock=$(built setclock build --release --example setclock) || return
     # shellcheck disable=SC2034
-    STAND_INS=(--visits "$visits" --name-server "$name_server" --slowsync "$slowsync")
+    STAND_INS=(--visits "$visits" --name-server "$name_server" --slowsync "$slowsync"
+        --setclock "$setclock")
 }
 
 # What instances under load need, in the form of need_packages.

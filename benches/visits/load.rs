@@ -300,7 +300,11 @@ impl Generator<'_> {
         {
             self.speeches.pop();
             let Some(open) = self.open.get_mut(id) else { continue };
-            let Some(command) = open.visit.speak() else { continue };
+            let Some(command) = open.visit.speak() else {
+                // The banner was faster.
+                open.late = true;
+                continue;
+            };
             let _ = open.stream.write(command);
             open.late = open.connected.elapsed() >= self.options.greet_wait;
         }

@@ -22,7 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::cleanup::Policy;
-use super::clock::{Clock, Moment, SystemClock};
+use super::clock::{Clock, Moment, SystemClock, shown, wall_time};
 use super::mailbox::{CacheEvent, Mailbox, Store};
 use super::reader::Reader;
 use super::recent::{Recent, Remembered};
@@ -32,7 +32,7 @@ use super::throttle::Throttle;
 use super::unwritten::Unwritten;
 use super::watchdog::Watchdog;
 use crate::screen::event::Cached;
-use crate::screen::test_set::{CacheRecord, TestSet};
+use crate::screen::test_set::{CacheRecord, TestSet, UnixTime};
 
 /// For how long the memory answers since it was last known that nothing was removed.
 const TRUST: Duration = Duration::from_secs(1);
@@ -134,7 +134,7 @@ impl Cache {
         watchdog: Option<Watchdog>,
         wake: Box<dyn Fn() + Send + Sync>,
     ) -> io::Result<Cache> {
-        let Opened { reader, writer, .. } = opened;
+        let Opened { reader, writer, time, .. } = opened;
         let policy = Policy {
             name: options.name.clone(),
             enabled: options.enabled,
@@ -142,8 +142,8 @@ impl Cache {
             interval: options.cleanup_interval,
             max_entries: options.max_entries,
         };
-        let file = Opening { writer, log_limit: LOG_LIMIT, policy };
-        let clock = Arc::new(SystemClock);
+        let clock = Arc::new(time.clock.clone());
+        let file = Opening { writer, time, log_limit: LOG_LIMIT, policy };
         let mode = Mode::file(reader, clock.now().mono);
         Cache::with_thread(mode, Some(file), options, watchdog, wake, clock)
     }
@@ -153,7 +153,7 @@ impl Cache {
     /// # Errors
     /// No thread can be started.
     pub fn in_memory(options: CacheOptions, watchdog: Option<Watchdog>) -> io::Result<Cache> {
-        let clock = Arc::new(SystemClock);
+        let clock = Arc::new(SystemClock::new());
         Cache::with_thread(Mode::Memory, None, options, watchdog, Box::new(|| ()), clock)
     }
 
@@ -164,7 +164,7 @@ impl Cache {
     /// No thread can be started.
     pub fn none(watchdog: Option<Watchdog>) -> io::Result<Cache> {
         let options = CacheOptions::new("", TestSet::EMPTY);
-        let clock = Arc::new(SystemClock);
+        let clock = Arc::new(SystemClock::new());
         Cache::with_thread(Mode::Off, None, options, watchdog, Box::new(|| ()), clock)
     }
 
@@ -220,6 +220,16 @@ impl Cache {
         if let Mode::File { reader, .. } = &mut self.mode {
             reader.end_turn();
         }
+    }
+
+    /// The time by which verdicts are stamped.
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// What the wall clock would say at a time of ours, if it always was as it is now.
+    pub fn shown(&self, time: UnixTime) -> UnixTime {
+        shown(time, self.clock.now().wall, wall_time())
     }
 
     /// What is known about `address`.

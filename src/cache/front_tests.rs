@@ -17,7 +17,7 @@ struct SetClock(Mutex<Moment>);
 
 impl SetClock {
     fn new() -> Arc<SetClock> {
-        Arc::new(SetClock(Mutex::new(SystemClock.now())))
+        Arc::new(SetClock(Mutex::new(SystemClock::new().now())))
     }
 
     fn pass(&self, span: Duration) {
@@ -347,7 +347,7 @@ fn a_stuck_writer_costs_the_oldest_verdicts_only() {
     let Opened { reader, .. } = opened;
     let options = CacheOptions { unwritten_entries: 10, recent_entries: 2, ..options() };
     let mode = Mode::file(reader, Instant::now());
-    let clock = Arc::new(SystemClock);
+    let clock = Arc::new(SystemClock::new());
     let mut cache = Cache::with_thread(mode, None, options, None, Box::new(|| ()), clock).unwrap();
     for n in 0..100 {
         cache.store(address(n), until(5));

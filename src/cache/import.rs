@@ -16,11 +16,12 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::clock::wall_time;
 use super::location::OldCache;
+use super::reckoning::Reckoning;
 use super::record::{self, Key};
 use super::set_aside::with_suffix;
-use super::sqlite::{connect, meta, set_meta};
+use super::sqlite::{connect, kept_reckoning, meta, set_meta};
 use crate::process::task::postmap_dump;
-use crate::screen::test_set::CacheRecord;
+use crate::screen::test_set::{CacheRecord, Expiry, PerTest};
 
 /// Key of the time of the last clean-up; folded to lower case if postmap(1) wrote it.
 const LAST_CLEANUP_KEY: &str = "_LAST_CACHE_CLEANUP_COMPLETED_";
@@ -106,6 +107,8 @@ fn dump_into(
     command_directory: &Path,
     config_directory: &Path,
 ) -> Result<ImportReport, ImportError> {
+    // Without one the file has stamps by the wall clock, as the old cache.
+    let reckoning = kept_reckoning(connection)?;
     let program = command_directory.join("postmap");
     let failed = |error| ImportError::Run(program.clone(), error);
     let mut child = postmap_dump(command_directory, config_directory, spec)
@@ -124,7 +127,7 @@ fn dump_into(
         })
     });
     let stored = match child.stdout.take() {
-        Some(stdout) => store_lines(connection, BufReader::new(stdout)),
+        Some(stdout) => store_lines(connection, BufReader::new(stdout), reckoning.as_ref()),
         None => Ok(Ok(ImportReport::default())),
     };
     if !matches!(stored, Ok(Ok(_))) {
@@ -143,6 +146,7 @@ fn dump_into(
 fn store_lines(
     connection: &mut Connection,
     mut lines: impl BufRead,
+    reckoning: Option<&Reckoning>,
 ) -> rusqlite::Result<io::Result<ImportReport>> {
     let mut report = ImportReport::default();
     let mut batch = Vec::with_capacity(BATCH_ROWS);
@@ -153,7 +157,7 @@ fn store_lines(
             Err(error) => return Ok(Err(error)),
             Ok(0) => break,
             Ok(_) => match parse_line(&String::from_utf8_lossy(&line)) {
-                Line::Verdict(address, record) => batch.push((address, record)),
+                Line::Verdict(address, record) => batch.push((address, ours(record, reckoning))),
                 Line::LastCleanup => (),
                 Line::Junk => report.skipped += 1,
             },
@@ -164,6 +168,15 @@ fn store_lines(
     }
     insert(connection, &mut batch, &mut report)?;
     Ok(Ok(report))
+}
+
+/// A verdict that was stamped by the wall clock, by the time of the file.
+fn ours(record: CacheRecord, reckoning: Option<&Reckoning>) -> CacheRecord {
+    let Some(reckoning) = reckoning else { return record };
+    PerTest::from_fn(|test| match record[test] {
+        Expiry::Until(end) => Expiry::Until(reckoning.from_wall(end)),
+        other => other,
+    })
 }
 
 fn insert(

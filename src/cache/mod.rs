@@ -21,6 +21,7 @@ mod mailbox;
 mod notes;
 mod reader;
 mod recent;
+mod reckoning;
 pub mod record;
 mod set_aside;
 pub mod sqlite;

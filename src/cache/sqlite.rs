@@ -27,10 +27,11 @@ use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Statement, TransactionBehavior,
 };
 
-use super::clock::wall_time;
+use super::clock::{SystemClock, boot};
 use super::filesystem::network_file_system;
 use super::notes;
 use super::reader::Reader;
+use super::reckoning::{Reading, Reckoning, Remark, Watch};
 use super::record::Columns;
 use super::set_aside::set_aside;
 
@@ -78,6 +79,8 @@ pub(super) mod meta {
     pub const LAST_SYNC: &str = "last_sync";
     pub const LAST_CLEANUP_COMPLETED: &str = "last_cleanup_completed";
     pub const CLEANUP_CLAIMED: &str = "cleanup_claimed";
+    /// How the stamps of this file are to be read ([`reckoning`](super::super::reckoning)); a text.
+    pub const CLOCK: &str = "clock";
     pub const IMPORT_FINISHED: &str = "import_finished";
     /// How many verdicts were deleted or made worse, other than by workers and imports. Written
     /// by triggers.
@@ -102,6 +105,7 @@ impl Default for OpenOptions {
 pub struct Opened {
     pub(super) reader: Reader,
     pub(super) writer: Connection,
+    pub(super) time: Time,
     /// The file did not exist, or was empty; of processes that open it at the same time,
     /// one is told so.
     pub created: bool,
@@ -112,6 +116,15 @@ pub struct Opened {
     /// Names and texts of the notes in the file ([`Cache::note`](super::Cache::note)), those of
     /// other processes included, in the order of their names; 256 at most.
     pub notes: Vec<(String, String)>,
+}
+
+/// How the time of a file is told.
+#[derive(Debug)]
+pub(super) struct Time {
+    /// For whoever asks what time it is.
+    pub clock: SystemClock,
+    /// For the storage thread.
+    pub watch: Watch,
 }
 
 /// Why a file cannot be used.
@@ -248,7 +261,9 @@ fn open_connections(
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     }
-    let opened = i64::try_from(wall_time().0).unwrap_or(i64::MAX);
+    let now = Reading::now();
+    let (reckoning, remark) = reckon(&transaction, now)?;
+    let opened = i64::try_from(reckoning.time(now).0).unwrap_or(i64::MAX);
     set_meta(&transaction, meta::LAST_OPENED, opened)?;
     let import_pending = get_meta(&transaction, meta::IMPORT_FINISHED)?.is_none();
     let notes = notes::read(&transaction)?;
@@ -260,7 +275,59 @@ fn open_connections(
     // Also shows whether the table is there.
     let reader = Reader::new(connection)?;
     reader.set_lock_wait(READ_LOCK_WAIT)?;
-    Ok(Ok(Opened { reader, writer, created, import_pending, set_aside: None, notes }))
+    if let Some(Remark::Wrong(seconds)) = remark {
+        let (path, seconds, where_to) = (
+            path.display(),
+            seconds.unsigned_abs(),
+            if seconds < 0 { "behind" } else { "ahead of" },
+        );
+        log::warn!(
+            "cache file {path}: the clock is {seconds} seconds {where_to} the last use of the file; \
+             until it is set, no time has passed since then"
+        );
+    }
+    let time = Time { clock: SystemClock::of(&reckoning), watch: Watch::new(reckoning) };
+    Ok(Ok(Opened { reader, writer, time, created, import_pending, set_aside: None, notes }))
+}
+
+/// Goes on from what the file knows of the time, and notes it for the others.
+fn reckon(connection: &Connection, now: Reading) -> rusqlite::Result<(Reckoning, Option<Remark>)> {
+    let mut last = None;
+    for name in [meta::LAST_OPENED, meta::LAST_SYNC, meta::LAST_CLEANUP_COMPLETED] {
+        last = last.max(get_meta(connection, name)?);
+    }
+    let kept = kept_reckoning(connection)?;
+    let (reckoning, remark) = Reckoning::begin(kept.clone(), last, &boot(), now);
+    if kept.as_ref() != Some(&reckoning) {
+        keep_reckoning(connection, &reckoning)?;
+    }
+    Ok((reckoning, remark))
+}
+
+/// What the file knows of the time.
+pub(super) fn kept_reckoning(connection: &Connection) -> rusqlite::Result<Option<Reckoning>> {
+    let kept = connection
+        .query_row(META, [meta::CLOCK], |row| {
+            Ok(match row.get_ref(0)? {
+                ValueRef::Text(text) => Reckoning::from_text(&String::from_utf8_lossy(text)),
+                _ => None,
+            })
+        })
+        .optional()?;
+    Ok(kept.flatten())
+}
+
+/// Notes how to tell the time.
+pub(super) fn keep_reckoning(
+    connection: &Connection,
+    reckoning: &Reckoning,
+) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT INTO meta (name, value) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (meta::CLOCK, reckoning.to_text()),
+    )?;
+    Ok(())
 }
 
 /// A connection with the settings that every one has. What it removes is not counted.

@@ -16,7 +16,8 @@ use rusqlite::Connection;
 use super::cleanup::{Cleanup, Policy};
 use super::clock::{Clock, Moment};
 use super::mailbox::{Mailbox, Nap, Store};
-use super::sqlite::Fault;
+use super::reckoning::{Reading, Remark};
+use super::sqlite::{Fault, Time, keep_reckoning};
 use super::throttle::Throttle;
 use super::watchdog::Watchdog;
 use super::writer::{Log, Writer};
@@ -50,6 +51,8 @@ pub(super) struct Storage {
 pub(super) struct Opening {
     /// The only connection that writes.
     pub writer: Connection,
+    /// How the time of the file is told.
+    pub time: Time,
     /// The log may grow to this size when a reader keeps it from being emptied.
     pub log_limit: u64,
     /// What is cleaned up.
@@ -105,6 +108,9 @@ impl Storage {
 #[derive(Debug)]
 pub(super) struct File {
     writer: Writer,
+    time: Time,
+    /// What is known of the time is not written yet.
+    time_is_news: bool,
     cleanup: Cleanup,
     /// Reused from batch to batch.
     batch: Vec<Store>,
@@ -121,9 +127,11 @@ pub(super) struct File {
 
 impl File {
     fn new(opening: Opening) -> Result<File, Fault> {
-        let Opening { writer, log_limit, policy } = opening;
+        let Opening { writer, time, log_limit, policy } = opening;
         Ok(File {
             writer: Writer::new(writer, log_limit)?,
+            time,
+            time_is_news: false,
             cleanup: Cleanup::new(policy),
             batch: Vec::new(),
             commit_from: None,
@@ -144,6 +152,7 @@ impl File {
             return Ok(Nap { until, stores_from: until });
         }
         self.rest_until = None;
+        self.look_at_clocks(name, Reading::now());
         let rest = match self.work(mailbox, now) {
             Ok(Some(nap)) => {
                 self.recovered(name);
@@ -189,6 +198,10 @@ impl File {
             let more = !mailbox.waiting().is_empty();
             self.commit_from = (count > 0 && !more).then(|| now.mono + BATCH_WINDOW);
         }
+        if self.time_is_news {
+            keep_reckoning(self.writer.connection(), self.time.watch.reckoning())?;
+            self.time_is_news = false;
+        }
         let stores_from = self.commit_from.unwrap_or(now.mono);
         if self.writer.checkpoint_is_due() {
             if self.writer.checkpoint()? == Log::TooLong {
@@ -208,6 +221,21 @@ impl File {
         }
         // Perhaps something else is due as well; but what has come meanwhile goes first.
         Ok(Some(Nap { until: now.mono, stores_from }))
+    }
+
+    /// Finds out whether the clock was set, and what that means.
+    fn look_at_clocks(&mut self, name: &str, reading: Reading) {
+        let (news, remark) = self.time.watch.look(reading);
+        if news {
+            self.time.clock.follow(self.time.watch.reckoning());
+            self.time_is_news = true;
+        }
+        if let Some(Remark::Set(seconds)) = remark {
+            log::info!(
+                "cache {name}: the clock was set: {seconds} seconds have passed since the last use \
+                 of the file"
+            );
+        }
     }
 
     /// Commits what waits, or a part of that; returns how much.

@@ -22,7 +22,8 @@ fn policy() -> Policy {
 fn setup(dir: &TestDir) -> (File, Reader, Mailbox) {
     let opened = open(&dir.file("c"), &OpenOptions::default()).unwrap();
     opened.writer.busy_timeout(Duration::from_millis(1)).unwrap();
-    let opening = Opening { writer: opened.writer, log_limit: u64::MAX, policy: policy() };
+    let opening =
+        Opening { writer: opened.writer, time: opened.time, log_limit: u64::MAX, policy: policy() };
     (File::new(opening).unwrap(), opened.reader, Mailbox::new(100, Box::new(|| ())))
 }
 
@@ -41,7 +42,7 @@ fn push(mailbox: &Mailbox, seq: u64) -> IpAddr {
 fn a_verdict_is_committed_at_once_and_synced_later() {
     let dir = TestDir::new();
     let (mut file, mut reader, mailbox) = setup(&dir);
-    let mut now = SystemClock.now();
+    let mut now = SystemClock::new().now();
     let address = push(&mailbox, 1);
     let nap = file.turn("c", &mailbox, now).unwrap();
     assert_eq!(nap.stores_from, now.mono + BATCH_WINDOW);
@@ -59,7 +60,7 @@ fn a_verdict_is_committed_at_once_and_synced_later() {
 fn commits_are_a_window_apart_and_a_stream_needs_nobody_to_wake_the_thread() {
     let dir = TestDir::new();
     let (mut file, _reader, mailbox) = setup(&dir);
-    let mut now = SystemClock.now();
+    let mut now = SystemClock::new().now();
     push(&mailbox, 1);
     let first = file.turn("c", &mailbox, now).unwrap();
     push(&mailbox, 2);
@@ -81,7 +82,7 @@ fn commits_are_a_window_apart_and_a_stream_needs_nobody_to_wake_the_thread() {
 fn what_waits_is_committed_before_the_disk_is_waited_for() {
     let dir = TestDir::new();
     let (mut file, _reader, mailbox) = setup(&dir);
-    let mut now = SystemClock.now();
+    let mut now = SystemClock::new().now();
     push(&mailbox, 1);
     let sync = file.turn("c", &mailbox, now).unwrap().until;
     now.mono = sync - BATCH_WINDOW / 2;
@@ -106,7 +107,7 @@ fn what_does_not_fit_into_a_batch_does_not_wait_for_the_next_window() {
     for seq in 1..=2 * rows + 1 {
         push(&mailbox, seq);
     }
-    let now = SystemClock.now();
+    let now = SystemClock::new().now();
     for written in [rows, 2 * rows] {
         let nap = file.turn("c", &mailbox, now).unwrap();
         assert_eq!((mailbox.written(), nap.stores_from), (written, now.mono));
@@ -121,7 +122,7 @@ fn another_writer_delays_verdicts_and_loses_none() {
     let (mut file, mut reader, mailbox) = setup(&dir);
     let foreign = connect(&dir.file("c"), Duration::ZERO).unwrap();
     foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let mut now = SystemClock.now();
+    let mut now = SystemClock::new().now();
     let address = push(&mailbox, 1);
     for _ in 0..5 {
         assert_eq!(file.turn("c", &mailbox, now), Ok(rest(now.mono + BUSY_PAUSE)));
@@ -146,7 +147,7 @@ fn pair(name: &str, text: &str) -> (String, String) {
 fn a_note_has_its_own_commit_and_sync() {
     let dir = TestDir::new();
     let (mut file, _reader, mailbox) = setup(&dir);
-    let mut now = SystemClock.now();
+    let mut now = SystemClock::new().now();
     mailbox.note("a", "1");
     let nap = file.turn("c", &mailbox, now).unwrap();
     assert_eq!(nap.stores_from, now.mono + BATCH_WINDOW);
@@ -163,7 +164,7 @@ fn a_note_has_its_own_commit_and_sync() {
 fn a_note_goes_with_the_next_batch_of_verdicts() {
     let dir = TestDir::new();
     let (mut file, mut reader, mailbox) = setup(&dir);
-    let now = SystemClock.now();
+    let now = SystemClock::new().now();
     let address = push(&mailbox, 1);
     mailbox.note("a", "1");
     file.turn("c", &mailbox, now).unwrap();
@@ -179,7 +180,7 @@ fn notes_wait_for_another_writer_and_a_newer_text_takes_their_place() {
     let (mut file, _reader, mailbox) = setup(&dir);
     let foreign = connect(&dir.file("c"), Duration::ZERO).unwrap();
     foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let mut now = SystemClock.now();
+    let mut now = SystemClock::new().now();
     mailbox.note("a", "1");
     for _ in 0..5 {
         assert_eq!(file.turn("c", &mailbox, now), Ok(rest(now.mono + BUSY_PAUSE)));
@@ -200,7 +201,7 @@ fn notes_for_a_full_disk_are_kept() {
     let connection = file.writer.connection();
     let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
     connection.execute_batch(&format!("PRAGMA max_page_count = {pages}")).unwrap();
-    let mut now = SystemClock.now();
+    let mut now = SystemClock::new().now();
     let text = "x".repeat(4_000);
     for name in ["a", "b", "c"] {
         mailbox.note(name, &text);
@@ -230,7 +231,7 @@ fn the_end_waits_for_notes_without_verdicts() {
             std::thread::sleep(Duration::from_millis(50));
             foreign.execute_batch("ROLLBACK").unwrap();
         });
-        file.finish("c", &mailbox, &SystemClock, now + Duration::from_secs(20));
+        file.finish("c", &mailbox, &SystemClock::new(), now + Duration::from_secs(20));
     });
     assert!(mailbox.waiting().is_empty());
     assert_eq!(notes(&dir), [pair("a", "1")]);
@@ -244,7 +245,7 @@ fn a_full_disk_is_tried_again_with_growing_pauses() {
     let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
     connection.execute_batch(&format!("PRAGMA max_page_count = {pages}")).unwrap();
     // One leaf holds some dozens of rows; these need a second one.
-    let mut now = SystemClock.now();
+    let mut now = SystemClock::new().now();
     for seq in 1..=90 {
         let address = IpAddr::V6(u128::from(seq).into());
         mailbox.push(Store { seq, address, record: record::parse(&["9999999999"; 5].join(";")) });
@@ -268,7 +269,7 @@ fn a_table_that_is_gone_is_damage() {
     let dir = TestDir::new();
     let (mut file, _reader, mailbox) = setup(&dir);
     file.writer.connection().execute_batch("DROP TABLE verdict").unwrap();
-    let now = SystemClock.now();
+    let now = SystemClock::new().now();
     push(&mailbox, 1);
     let damage = file.turn("c", &mailbox, now).unwrap_err();
     assert!(damage.contains("no such table"), "{damage}");
@@ -279,7 +280,7 @@ fn a_note_finds_damage_too() {
     let dir = TestDir::new();
     let (mut file, _reader, mailbox) = setup(&dir);
     file.writer.connection().execute_batch("DROP TABLE meta").unwrap();
-    let now = SystemClock.now();
+    let now = SystemClock::new().now();
     mailbox.note("a", "1");
     let damage = file.turn("c", &mailbox, now).unwrap_err();
     assert!(damage.contains("no such table"), "{damage}");

@@ -5,6 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+/// In how many looks a turn must be the same. Time alone proves nothing: while the process was
+/// stopped, or its machine, nobody could turn, and the thread that looks may be the first to run
+/// again.
+const LOOKS: u32 = 4;
+
 /// Shared between the loop, which marks its turns, and the storage thread, which watches.
 ///
 /// One counter: odd while the loop works, even while it sleeps in poll. The loop never
@@ -38,12 +43,20 @@ impl Heartbeat {
     }
 }
 
+/// A turn that may be a hang.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    turn: u64,
+    since: Instant,
+    looks: u32,
+}
+
 /// Watches a [`Heartbeat`].
 pub struct Watchdog {
     heartbeat: Arc<Heartbeat>,
     timeout: Duration,
     on_hang: Option<Box<dyn FnOnce() + Send>>,
-    seen: Option<(u64, Instant)>,
+    seen: Option<Seen>,
     checked: Option<Instant>,
 }
 
@@ -70,17 +83,19 @@ impl Watchdog {
             return Some(checked + pause);
         }
         self.checked = Some(now);
-        match (self.heartbeat.turn(), self.seen) {
+        match (self.heartbeat.turn(), &mut self.seen) {
             (None, _) => self.seen = None,
-            (Some(turn), Some((seen, since))) if turn == seen => {
-                if now.saturating_duration_since(since) >= self.timeout
+            (Some(turn), Some(seen)) if turn == seen.turn => {
+                seen.looks = seen.looks.saturating_add(1);
+                if now.saturating_duration_since(seen.since) >= self.timeout
+                    && seen.looks >= LOOKS
                     && let Some(on_hang) = self.on_hang.take()
                 {
                     on_hang();
                     return None;
                 }
             }
-            (Some(turn), _) => self.seen = Some((turn, now)),
+            (Some(turn), _) => self.seen = Some(Seen { turn, since: now, looks: 1 }),
         }
         Some(now + pause)
     }
@@ -121,6 +136,24 @@ mod tests {
         now += Duration::from_secs(3);
         assert_eq!(watchdog.check(now), None);
         assert_eq!(watchdog.check(now + Duration::from_secs(60)), None);
+        assert_eq!(barks.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_in_a_turn_gets_time_to_end_it() {
+        let heartbeat = Arc::new(Heartbeat::new());
+        let (mut watchdog, barks) = watchdog(&heartbeat);
+        let mut now = Instant::now();
+        heartbeat.turn_begins();
+        watchdog.check(now);
+        for _ in 0..2 {
+            now += Duration::from_secs(3_600);
+            assert!(watchdog.check(now).is_some());
+        }
+        assert_eq!(barks.load(Ordering::Relaxed), 0);
+        // It goes on for long enough now.
+        now += Duration::from_secs(3);
+        assert_eq!(watchdog.check(now), None);
         assert_eq!(barks.load(Ordering::Relaxed), 1);
     }
 

@@ -91,7 +91,8 @@ impl Worker {
                 Ok((stream, peer)) => {
                     let local = listener.address.map_or_else(|| stream.local_addr(), Ok);
                     self.accept_trouble = false;
-                    self.welcome(stream, peer, local, super::worker::now());
+                    let its = self.now();
+                    self.welcome(stream, peer, local, its);
                 }
                 Err(Refused::Nothing) => return,
                 Err(Refused::Gone) => {}

@@ -144,7 +144,7 @@ impl Lookups for Sources {
     }
 
     fn local_time(&mut self, time: UnixTime) -> String {
-        date_and_time(sys::local_time(time))
+        date_and_time(sys::local_time(self.cache.shown(time)))
     }
 }
 

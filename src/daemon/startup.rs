@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use thiserror::Error;
@@ -18,7 +18,7 @@ use super::lists::ListLookups;
 use super::lookups::Sources;
 use super::names::NameServers;
 use super::table_servers::{TableServerSettings, TableServers};
-use super::worker::{Parts, Worker, WorkerSettings, now};
+use super::worker::{Parts, Worker, WorkerSettings};
 use crate::cache::location::Location;
 use crate::cache::sqlite::{self, Opened};
 use crate::cache::watchdog::{Heartbeat, Watchdog};
@@ -31,6 +31,7 @@ use crate::privileges::{self, Denied, Owner};
 use crate::process;
 use crate::screen::policy::Policy;
 use crate::screen::screener::Screener;
+use crate::screen::test_set::UnixTime;
 use crate::sys;
 
 /// How long the watchdog's line in the log may take; the pause of a fatal end included.
@@ -123,7 +124,7 @@ fn begin(mut start: Start) -> Result<Worker, StartError> {
     }
 
     // The time zone is loaded from a file that the jail may lack.
-    sys::local_time(now().wall);
+    sys::local_time(UnixTime(0));
     enter(&start.owner, start.unprivileged, start.jail.as_deref())?;
 
     let reactor = Reactor::new().map_err(system("epoll_create"))?;
@@ -140,7 +141,7 @@ fn begin(mut start: Start) -> Result<Worker, StartError> {
     let listeners: io::Result<_> = start.listeners.into_iter().map(Listener::new).collect();
     let lists = start
         .name_servers
-        .map(|names| ListLookups::new(&start.policy.dnsbl, names, &reactor, now().mono))
+        .map(|names| ListLookups::new(&start.policy.dnsbl, names, &reactor, Instant::now()))
         .transpose()
         .map_err(system("epoll"))?;
     let worker = Worker::new(Parts {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use mio::Interest;
@@ -23,6 +23,7 @@ use super::lists::ListLookups;
 use super::lookups::Sources;
 use super::starttls::{Asking, Tlsproxy};
 use super::table_servers::TableServers;
+use crate::cache::clock::Moment;
 use crate::cache::watchdog::Heartbeat;
 use crate::control::{Channel, FromWorker};
 use crate::event::conn::Conn;
@@ -36,7 +37,6 @@ use crate::screen::event::{Input, Now, Output};
 use crate::screen::screener::Screener;
 use crate::screen::session::SessionId;
 use crate::screen::slots::{ById, Slots};
-use crate::screen::test_set::UnixTime;
 
 /// How much later than it should a deadline may come while there is more to be seen than one
 /// turn can hold.
@@ -275,11 +275,12 @@ impl Worker {
             stage: Stage::Serving,
             idleness: Idleness::Busy,
         };
-        worker.watch_idleness(now());
+        let now = worker.now();
+        worker.watch_idleness(now);
         // Those that tables elsewhere know; the others have theirs already.
         worker.name_lists();
         if worker.lists.is_some() {
-            worker.watch_lists(&parts.saved_lists, now());
+            worker.watch_lists(&parts.saved_lists, now);
         }
         Ok(worker)
     }
@@ -327,7 +328,7 @@ impl Worker {
 
     /// `looked` is when what is ready was asked for.
     fn turn(&mut self, ready: &[Ready], looked: Instant) {
-        let now = now();
+        let now = self.now();
         // A client must not be let in at the end of its wait while what it has said before that
         // waits to be seen. So a deadline has come if it had before the look at the sockets; if
         // not all was seen then, it may have to come once more, but not for long.
@@ -362,6 +363,12 @@ impl Worker {
         self.tables_elsewhere(now);
         self.hand_off_clients();
         self.watch_idleness(now);
+    }
+
+    /// The time of a turn.
+    pub(super) fn now(&self) -> Now {
+        let Moment { mono, wall } = self.sources.cache.now();
+        Now { mono, wall }
     }
 
     fn ready(&mut self, event: Ready, now: Now) {
@@ -402,11 +409,4 @@ impl Worker {
             }
         }
     }
-}
-
-/// The time of a turn.
-pub fn now() -> Now {
-    // A clock before 1970 has no stamp; the cache treats the epoch as a clock to be set.
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now { mono: Instant::now(), wall: UnixTime(wall.as_secs()) }
 }

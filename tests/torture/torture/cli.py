@@ -51,7 +51,7 @@ def main(words: list[str]) -> int:
 def _parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="torture", description="Load and faults that must not hurt, under a real master(8).")
-    for name in ("gatepost", "visits", "name-server", "slowsync"):
+    for name in ("gatepost", "visits", "name-server", "slowsync", "setclock"):
         parser.add_argument("--" + name, type=Path, required="--list" not in words,
                             help=argparse.SUPPRESS)
     parser.add_argument("--short", action="store_true", help="the form of `make test`")
@@ -64,7 +64,8 @@ def _parse(words: list[str]) -> argparse.Namespace:
 
 
 def _run_all(options: argparse.Namespace, chosen: list[Trial], root: Path) -> int:
-    workshop = Workshop(root, options.gatepost.resolve(), options.slowsync.resolve())
+    workshop = Workshop(root, options.gatepost.resolve(), options.slowsync.resolve(),
+                        options.setclock.resolve())
     lines, failed = [], 0
     for trial in chosen:
         begin = time.monotonic()
@@ -98,7 +99,7 @@ def _run(options: argparse.Namespace, trial: Trial, root: Path, workshop: Worksh
                  "program": options.gatepost.name,
                  "resolv_conf": workshop.make(place, trial.setting), "outcome": str(outcome_file),
                  **{name: str(getattr(options, name).resolve())
-                    for name in ("gatepost", "visits", "name_server", "slowsync")}}
+                    for name in ("gatepost", "visits", "name_server", "slowsync", "setclock")}}
         order_file = root / "order.json"
         order_file.write_text(json.dumps(order))
         subprocess.run([*namespace.ENTER, sys.executable, sys.argv[0], "--inside",

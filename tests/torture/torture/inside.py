@@ -19,7 +19,7 @@ from bench.world import QUEUE
 
 from .plan import Setting, Trial, Wrong
 from .trials import TRIALS
-from .world import World
+from .world import OwnClock, World
 
 
 def run(order_file: Path) -> int:
@@ -59,6 +59,7 @@ def _begin(order: dict, setting: Setting) -> World:
     name_server = None
     if setting.zones:
         name_server = NameServer(Path(order["name_server"]), namespace.NAME_SERVER)
+    own_clock = OwnClock(place / "boot_id") if setting.own_clock else None
     if setting.descriptors:
         # Of what is started from here on: a limit of this process goes down to master(8).
         _limited_start(setting.descriptors, most)
@@ -67,7 +68,7 @@ def _begin(order: dict, setting: Setting) -> World:
     return World(program=order["program"], scale=Scale(order["short"], 30), visits=visits,
                  log=log, smtpd=smtpd, name_server=name_server, log_file=log_file, scratch=place,
                  slowsync=Path(order["slowsync"]) if setting.slow_syncs else None,
-                 gatepost=Path(order["gatepost"]), short=order["short"])
+                 gatepost=Path(order["gatepost"]), short=order["short"], own_clock=own_clock)
 
 
 def _limited_start(limit: int, most: int) -> None:

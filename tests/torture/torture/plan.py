@@ -52,6 +52,8 @@ class Setting:
     slow_syncs: int = 0                     # milliseconds that are added to each
     keep_log: bool = True                   # the stand-in's; else it counts only
     cache: Cache | None = None              # verdicts that are there before the start
+    # The wall clock of the program is the trial's to set, and the name of the machine's run, too.
+    own_clock: bool = False
     # What the log may have of the program besides information: first words of records, such as
     # "warning:". Anything else of the kind is a failure.
     troubles: tuple[str, ...] = ()

@@ -24,11 +24,12 @@ NO_LIMITS = ("default_process_limit = 30000",       # the listen backlog
 class Workshop:
     """Makes instances."""
 
-    def __init__(self, root: Path, gatepost: Path, slowsync: Path):
+    def __init__(self, root: Path, gatepost: Path, slowsync: Path, setclock: Path):
         self.template = instance.Template(root)
         self._gatepost = gatepost
         self._slowsync = slowsync
         self._caches = Caches(root / "caches", self.template.owner)
+        self._setclock = setclock
 
     def make(self, place: Path, setting: Setting) -> str:
         """An instance; returns its resolv.conf."""
@@ -57,6 +58,8 @@ class Workshop:
         if setting.slow_syncs:
             lines.append(f"import_environment = {ENVIRONMENT} LD_PRELOAD={self._slowsync} "
                          f"SLOWSYNC_MS={setting.slow_syncs}")
+        if setting.own_clock:
+            lines.append(f"import_environment = {ENVIRONMENT} LD_PRELOAD={self._setclock}")
         named = {line.split("=")[0].strip() for line in setting.main_cf}
         return [line for line in lines if line.split("=")[0].strip() not in named] + \
             list(setting.main_cf)

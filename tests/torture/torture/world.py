@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +25,46 @@ from .plan import Wrong
 _TROUBLE = re.compile(r"(?:postscreen|gatepost)\S*\[\d+\]: (warning:|error:|fatal:|panic:)(.*)")
 
 
+class OwnClock:
+    """The wall clock of the program (benches/visits/setclock.rs), and the run of the machine."""
+
+    _FILE = Path("/run/setclock")
+    _BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+    def __init__(self, boot_id: Path):
+        self._boot_id = boot_id
+        self._FILE.write_bytes(bytes(8))
+        self._FILE.chmod(0o644)
+        with open(self._FILE, "r+b") as file:
+            self._mapped = mmap.mmap(file.fileno(), 8)
+        boot_id.write_text(Path(self._BOOT_ID).read_text())
+        boot_id.chmod(0o644)
+        subprocess.run(["mount", "--bind", boot_id, self._BOOT_ID], check=True)
+
+    def set_ahead(self, seconds: int) -> None:
+        """Sets the clock, in one move."""
+        self._mapped[:] = seconds.to_bytes(8, sys.byteorder, signed=True)
+
+    @property
+    def ahead(self) -> int:
+        """What it is ahead of the right one, seconds."""
+        return int.from_bytes(self._mapped[:], sys.byteorder, signed=True)
+
+    def now(self) -> float:
+        """What it says."""
+        return time.time() + self.ahead
+
+    def reboot(self) -> None:
+        """For what is started from now on the machine has been started anew."""
+        self._boot_id.write_text(f"{uuid.uuid4()}\n")
+
+
 @dataclass
 class World(Instance):
     """The instance of a trial: load and counters are those of the benches."""
     gatepost: Path = Path()             # the program
     short: bool = False                 # the form of `make test`, which has some seconds
+    own_clock: OwnClock | None = None
 
     # ---- the log
 

@@ -1,5 +1,5 @@
 """The trials, in the order in which they are run."""
 
-from . import fallback, reload, soak
+from . import clock, fallback, reload, soak
 
-TRIALS = (*reload.TRIALS, *fallback.TRIALS, *soak.TRIALS)
+TRIALS = (*reload.TRIALS, *clock.TRIALS, *fallback.TRIALS, *soak.TRIALS)
