@@ -48,10 +48,7 @@ fn ahead() -> i64 {
 /// As that function: there must be room for the answer.
 // SAFETY: it has the signature of the function whose name it takes, and does what that does.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn clock_gettime(
-    clock: libc::clockid_t,
-    time: *mut libc::timespec,
-) -> c_int {
+pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> c_int {
     // SAFETY: the caller's room, as for the function that it stands for.
     unsafe {
         let result = libc::syscall(libc::SYS_clock_gettime, clock, time);

@@ -33,6 +33,7 @@ use super::unwritten::Unwritten;
 use super::watchdog::Watchdog;
 use crate::screen::event::Cached;
 use crate::screen::test_set::{CacheRecord, TestSet, UnixTime};
+use crate::screen::verdict;
 
 /// For how long the memory answers since it was last known that nothing was removed.
 const TRUST: Duration = Duration::from_secs(1);
@@ -61,6 +62,8 @@ pub struct CacheOptions {
     /// The largest number of records in the file; `None` for any (gatepost.cf:
     /// `cache_max_entries`).
     pub max_entries: Option<u64>,
+    /// No verdict counts for longer; `None` for any time.
+    pub longest: Option<Duration>,
     /// Recent verdicts kept in memory beside a file.
     pub recent_entries: usize,
     /// Verdicts kept in memory when there is no usable file.
@@ -78,6 +81,7 @@ impl CacheOptions {
             retention: Duration::from_secs(7 * 24 * 3_600),
             cleanup_interval: Some(Duration::from_secs(12 * 3_600)),
             max_entries: None,
+            longest: None,
             recent_entries: 20_000,
             memory_entries: 100_000,
             unwritten_entries: 50_000,
@@ -260,8 +264,15 @@ impl Cache {
         let Mode::File { reader, .. } = &mut self.mode else { return found(remembered) };
         match reader.lookup(address) {
             Ok(Some(record)) => {
-                self.recent.insert(address, record, second);
-                Cached::Found(record)
+                let bounded = |longest| verdict::bounded(&record, now.wall, longest);
+                let sound = self.options.longest.map_or(record, bounded);
+                if sound == record {
+                    self.recent.insert(address, record, second);
+                } else {
+                    // From now on it runs out like any other.
+                    self.store(address, sound);
+                }
+                Cached::Found(sound)
             }
             Ok(None) => {
                 self.recent.remove(address);

@@ -9,7 +9,7 @@ use crate::cache::record;
 use crate::cache::sqlite::{OpenOptions, connect, open};
 use crate::cache::test_dir::TestDir;
 use crate::cache::watchdog::Heartbeat;
-use crate::screen::test_set::Test;
+use crate::screen::test_set::{Expiry, Test};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
@@ -129,6 +129,34 @@ fn newer_verdicts_of_others_count_and_valid_ones_come_from_memory() {
     assert_eq!(cache.lookup(address(1)), Cached::Found(until(end.0)), "from memory");
     clock.pass(Duration::from_secs(6));
     assert_eq!(cache.lookup(address(1)), Cached::NotFound, "expired, so the file is asked");
+}
+
+#[test]
+fn a_verdict_that_a_clock_ahead_has_stamped_runs_out_like_any_other() {
+    let dir = TestDir::new();
+    let path = dir.file("c");
+    let month = Duration::from_secs(30 * 86_400);
+    let open_bounded = || {
+        let mut cache = start(&path);
+        cache.options.longest = Some(month);
+        cache
+    };
+    let mut cache = open_bounded();
+    let other = Connection::open(&path).unwrap();
+    put(&other, 1, FAR);
+    let begin = cache.now().wall.plus(month).0;
+    put(&other, 2, begin - 1);
+    let Cached::Found(bounded) = cache.lookup(address(1)) else { panic!("it is there") };
+    let Expiry::Until(UnixTime(end)) = bounded.pregreet else { panic!("it has passed") };
+    assert!((begin..begin + 20).contains(&end), "{end}");
+    assert_eq!(cache.lookup(address(2)), Cached::Found(until(begin - 1)), "it may be true");
+    cache.flush_and_close();
+    // A later look does not prolong it, and the others see it.
+    thread::sleep(Duration::from_millis(1_100));
+    assert_eq!(open_bounded().lookup(address(1)), Cached::Found(bounded));
+    let sql = "SELECT pregreet FROM verdict WHERE address = ?1";
+    let stored: i64 = other.query_row(sql, [1_u32.to_be_bytes()], |row| row.get(0)).unwrap();
+    assert_eq!(u64::try_from(stored), Ok(end));
 }
 
 #[test]

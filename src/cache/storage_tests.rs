@@ -4,9 +4,9 @@ use super::*;
 use crate::cache::clock::SystemClock;
 use crate::cache::reader::Reader;
 use crate::cache::record;
-use crate::cache::sqlite::{OpenOptions, connect, open};
+use crate::cache::sqlite::{OpenOptions, connect, kept_reckoning, meta, open, set_meta};
 use crate::cache::test_dir::TestDir;
-use crate::screen::test_set::TestSet;
+use crate::screen::test_set::{TestSet, UnixTime};
 use std::net::IpAddr;
 
 fn policy() -> Policy {
@@ -284,4 +284,35 @@ fn a_note_finds_damage_too() {
     mailbox.note("a", "1");
     let damage = file.turn("c", &mailbox, now).unwrap_err();
     assert!(damage.contains("no such table"), "{damage}");
+}
+
+#[test]
+fn what_the_clock_comes_to_is_kept_with_the_file_and_counts_for_the_loop() {
+    const DAY: i64 = 86_400;
+    let dir = TestDir::new();
+    let path = dir.file("c");
+    drop(open(&path, &OpenOptions::default()).unwrap());
+    // The file was in use a day ahead of now, in an earlier run of the machine.
+    let reading = Reading::now();
+    let last = reading.wall + DAY;
+    let other = connect(&path, Duration::ZERO).unwrap();
+    set_meta(&other, meta::LAST_SYNC, last).unwrap();
+    other.execute("UPDATE meta SET value = '5 0 closed x' WHERE name = 'clock'", []).unwrap();
+    let (mut file, _reader, mailbox) = setup(&dir);
+    let clock = file.time.clock.clone();
+    let near = |time: UnixTime, expected: i64| {
+        let expected = u64::try_from(expected).unwrap();
+        (expected - 3..expected + 30).contains(&{ time.0 })
+    };
+    assert!(near(clock.now().wall, last), "{:?}", clock.now());
+    file.turn("c", &mailbox, clock.now()).unwrap();
+    assert!(near(clock.now().wall, last), "the clock was not set: {:?}", clock.now());
+    // It is set to two days later.
+    let reading = Reading { wall: last + 2 * DAY, ..Reading::now() };
+    file.look_at_clocks("c", reading);
+    assert!(near(clock.now().wall, last + 2 * DAY), "{:?}", clock.now());
+    file.turn("c", &mailbox, clock.now()).unwrap();
+    assert_eq!(kept_reckoning(&other).unwrap().as_ref(), Some(file.time.watch.reckoning()));
+    let (next, ..) = setup(&dir);
+    assert!(near(next.time.clock.now().wall, last + 2 * DAY));
 }

@@ -203,6 +203,14 @@ pub fn select_tests(enabled: TestSet, record: &CacheRecord, now: UnixTime) -> Ou
     })
 }
 
+/// A record as far as it can be true: no pass counts for longer than the longest one that is
+/// given. What is further away was stamped by a clock that was ahead, and would count until that
+/// time comes.
+pub fn bounded(record: &CacheRecord, now: UnixTime, longest: Duration) -> CacheRecord {
+    let last = Expiry::Until(now.plus(longest));
+    PerTest::from_fn(|test| record[test].min(last))
+}
+
 /// Whether a record makes its client a new one.
 pub fn is_new(record: &CacheRecord) -> bool {
     Test::ALL.into_iter().any(|test| record[test] == Expiry::NeverPassed)
@@ -356,6 +364,16 @@ pub fn after_offence(policy: &Policy, test: Test, now: UnixTime) -> AfterOffence
             AfterOffence::Ignore(Outcome::Excused(now.plus(excused_for(&policy.ttl))))
         }
     }
+}
+
+/// postscreen's longest default (main.cf: `postscreen_bare_newline_ttl` and its like).
+const USUAL_TTL: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// How long a pass may count at most. Not less than with postscreen's defaults, as the verdicts
+/// that are there may be older than what main.cf says now.
+pub fn longest_pass(policy: &Policy) -> Duration {
+    let listed = policy.dnsbl.ttl.max;
+    Test::ALL.into_iter().map(|test| policy.ttl[test]).fold(listed.max(USUAL_TTL), Duration::max)
 }
 
 /// How long an ignored failure of a deep test counts as a pass: no longer than any test.

@@ -47,7 +47,7 @@ use crate::postfix::screen_tables::{NoName, ScreenTableSettings, ScreenTables};
 use crate::privileges::Owner;
 use crate::process;
 use crate::screen::policy::{Policy, Protocols, TlsLevel};
-use crate::screen::test_set::TestSet;
+use crate::screen::verdict;
 use crate::sys::{self, Fork, errno_text};
 
 /// The name that the log and `$process_name` know, whatever the file is called: log tools
@@ -168,6 +168,8 @@ pub fn prepare(
                 drop(supervisor);
                 drop(ours);
                 let Descriptors { listeners, .. } = std::mem::take(descriptors);
+                // One worker cleans up for all.
+                let cache = cache_start(place, &settings, &policy, number == 0);
                 daemon::run(Start {
                     policy: Policy {
                         limits: share(policy.limits, number, settings.own.workers),
@@ -182,8 +184,7 @@ pub fn prepare(
                     jail,
                     name_servers,
                     table_servers: table_servers.clone(),
-                    // One worker cleans up for all.
-                    cache: cache_start(place, &settings, policy.enabled, number == 0),
+                    cache,
                     watchdog_timeout: settings.watchdog_timeout,
                     settings: WorkerSettings {
                         pass_service: Path::new("private").join(&settings.services.smtpd),
@@ -543,12 +544,13 @@ fn locate_cache(settings: &Settings, owner: &Owner) -> Result<Place, StartError>
     Ok(place)
 }
 
-fn cache_start(place: Place, settings: &Settings, enabled: TestSet, cleans_up: bool) -> CacheStart {
+fn cache_start(place: Place, settings: &Settings, policy: &Policy, cleans_up: bool) -> CacheStart {
     let options = |name: String| CacheOptions {
         retention: settings.cache.retention,
         cleanup_interval: settings.cache.cleanup_interval.filter(|_| cleans_up),
         max_entries: u64::try_from(settings.own.cache_max_entries).ok(),
-        ..CacheOptions::new(name, enabled)
+        longest: Some(verdict::longest_pass(policy)),
+        ..CacheOptions::new(name, policy.enabled)
     };
     match place {
         Place::None => CacheStart::None,

@@ -418,3 +418,19 @@ fn what_is_certain_comes_true() {
         }
     }
 }
+
+#[test]
+fn no_pass_counts_for_longer_than_the_longest() {
+    let (now, day) = (UnixTime(1_000_000), Duration::from_secs(86_400));
+    let at = |seconds| Expiry::Until(UnixTime(seconds));
+    let record = PerTest {
+        pregreet: at(1_086_401),
+        dnsbl: at(1_086_400),
+        pipelining: at(u64::MAX),
+        non_smtp_command: Expiry::NeverPassed,
+        bare_newline: Expiry::Disabled,
+    };
+    let expected = PerTest { pregreet: at(1_086_400), pipelining: at(1_086_400), ..record };
+    assert_eq!(bounded(&record, now, day), expected);
+    assert_eq!(bounded(&expected, now.plus(day), day), expected, "what is over stays over");
+}

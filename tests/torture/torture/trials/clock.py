@@ -223,7 +223,7 @@ def _start_ahead(world: World) -> list[Figure]:
 
 def _stopped(world: World) -> list[Figure]:
     """The processes stand still for longer than the greet wait and the watchdog's time."""
-    rounds, span = (1, 4) if world.short else (12, 8)
+    rounds, span = (1, 4) if world.short else (6, 13)
     visitors = _Visitors(world)
     visitors.make_known()
     family = world.family()
@@ -251,7 +251,7 @@ def _stopped(world: World) -> list[Figure]:
     must(world.family() == family, "a process has ended")
     visitors.known("after all that")
     return [Figure("stops", stops), Figure("seconds each", span),
-            Figure("watchdog, seconds", 2), Figure("clients", visitors.visits),
+            Figure("watchdog, seconds", 10), Figure("clients", visitors.visits),
             Figure("lost", 0)]
 
 
@@ -294,7 +294,7 @@ TRIALS = (
     Trial("clock/start-ahead", "a start with the clock ten years ahead", _start_ahead,
           _setting(troubles=("warning:",)), short=False),
     Trial("clock/stopped", "processes stand still for longer than every wait", _stopped,
-          Setting(main_cf=("postscreen_watchdog_timeout = 2s", "postscreen_greet_action = drop"),
+          Setting(main_cf=("postscreen_greet_action = drop",),
                   greet_wait=GREET_WAIT)),
     Trial("clock/leap", "the wall clock repeats seconds", _leap, _setting()),
 )
