@@ -2,7 +2,8 @@
 //! all others (LD_PRELOAD) and makes the wall clock differ.
 //!
 //! By how many seconds, the first eight bytes of the file /run/setclock tell, a number in the
-//! machine's order. They are mapped at the start of a process, so that a change is seen at once,
+//! machine's order. The next eight tell for how many seconds the machine was suspended, which is
+//! added to what the clocks say that go on in suspend. They are mapped at the start of a process, so that a change is seen at once,
 //! also by a process that has locked itself in. What the kernel itself stamps, such as the times
 //! of files, stays right.
 #![allow(unsafe_code, reason = "the C library's functions are replaced by their names")]
@@ -15,8 +16,8 @@ use std::sync::atomic::{AtomicI64, AtomicPtr, Ordering};
 
 const FILE: &str = "/run/setclock";
 
-/// Where the number is; null if there is no file.
-static AHEAD: AtomicPtr<AtomicI64> = AtomicPtr::new(null_mut());
+/// Where the numbers are; null if there is no file.
+static NUMBERS: AtomicPtr<[AtomicI64; 2]> = AtomicPtr::new(null_mut());
 
 // SAFETY: the loader calls what this section points to, in C's calling convention and before
 // there is a thread; the arguments that it gives may be ignored.
@@ -28,18 +29,27 @@ extern "C" fn at_start() {
     let Ok(file) = File::open(FILE) else { return };
     // SAFETY: a new mapping, which nobody else knows and which is never removed.
     let place = unsafe {
-        libc::mmap(null_mut(), 8, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), 0)
+        libc::mmap(null_mut(), 16, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), 0)
     };
     if ptr::eq(place, libc::MAP_FAILED) {
         return;
     }
-    AHEAD.store(place.cast(), Ordering::Relaxed);
+    NUMBERS.store(place.cast(), Ordering::Relaxed);
 }
 
-fn ahead() -> i64 {
-    let place = AHEAD.load(Ordering::Relaxed);
+/// What to add to a clock.
+fn ahead(clock: libc::clockid_t) -> i64 {
+    let place = NUMBERS.load(Ordering::Relaxed);
     // SAFETY: null, or the mapping, which is aligned to a page and only read.
-    unsafe { place.as_ref() }.map_or(0, |ahead| ahead.load(Ordering::Relaxed))
+    let Some([set, suspended]) = (unsafe { place.as_ref() }) else { return 0 };
+    let suspended = suspended.load(Ordering::Relaxed);
+    match clock {
+        libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE => {
+            set.load(Ordering::Relaxed) + suspended
+        }
+        libc::CLOCK_BOOTTIME => suspended,
+        _ => 0,
+    }
 }
 
 /// clock_gettime(2).
@@ -52,9 +62,8 @@ pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::
     // SAFETY: the caller's room, as for the function that it stands for.
     unsafe {
         let result = libc::syscall(libc::SYS_clock_gettime, clock, time);
-        let is_wall = clock == libc::CLOCK_REALTIME || clock == libc::CLOCK_REALTIME_COARSE;
-        if result == 0 && is_wall {
-            (*time).tv_sec += ahead();
+        if result == 0 {
+            (*time).tv_sec += ahead(clock);
         }
         c_int::try_from(result).unwrap_or(-1)
     }
@@ -71,7 +80,7 @@ pub unsafe extern "C" fn gettimeofday(time: *mut libc::timeval, zone: *mut c_voi
     unsafe {
         let result = libc::syscall(libc::SYS_gettimeofday, time, zone);
         if result == 0 && !time.is_null() {
-            (*time).tv_sec += ahead();
+            (*time).tv_sec += ahead(libc::CLOCK_REALTIME);
         }
         c_int::try_from(result).unwrap_or(-1)
     }

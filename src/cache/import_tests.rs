@@ -51,6 +51,24 @@ fn leftovers(dir: &TestDir) -> Vec<String> {
 }
 
 #[test]
+fn stamps_by_a_clock_that_was_set_since_are_those_of_the_file() {
+    let dir = TestDir::new();
+    let path = dir.file("c");
+    drop(open(&path, &OpenOptions::default()).unwrap());
+    let mut connection = connect(&path, LOCK_WAIT).unwrap();
+    // The wall clock is a day ahead of the time of the file.
+    let lead = Reckoning::from_text("5 86400 closed x");
+    for (address, reckoning) in [("192.0.2.1", None), ("192.0.2.2", lead)] {
+        let line = format!("{address}\t1795431033;1;0;1;5\n");
+        store_lines(&mut connection, line.as_bytes(), reckoning.as_ref()).unwrap().unwrap();
+    }
+    let mut opened = open(&path, &OpenOptions::default()).unwrap();
+    assert_eq!(found(&mut opened, "192.0.2.1"), Some(record::parse("1795431033;1;0;1;5")));
+    // What had expired long ago still has: 0 and 1 are no stamps.
+    assert_eq!(found(&mut opened, "192.0.2.2"), Some(record::parse("1795344633;1;0;1;2")));
+}
+
+#[test]
 fn lines_are_told_apart() {
     assert_eq!(
         parse_line("192.0.2.1\t1795431033;1;1;1;1\n"),

@@ -15,6 +15,7 @@
 
 mod agenda;
 mod clients;
+mod clocks;
 mod draw;
 mod elsewhere;
 mod ends;

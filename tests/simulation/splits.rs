@@ -20,7 +20,7 @@ use crate::outside::{filtered, forbidden};
 use crate::rng::Rng;
 
 /// Everybody is new.
-struct Newcomers;
+pub struct Newcomers;
 
 impl Lookups for Newcomers {
     fn access(&mut self, _: SessionId, _: IpAddr, _: &mut Vec<Message>) -> Lookup<Access> {

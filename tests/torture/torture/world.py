@@ -33,26 +33,31 @@ class OwnClock:
 
     def __init__(self, boot_id: Path):
         self._boot_id = boot_id
-        self._FILE.write_bytes(bytes(8))
+        self._FILE.write_bytes(bytes(16))
         self._FILE.chmod(0o644)
         with open(self._FILE, "r+b") as file:
-            self._mapped = mmap.mmap(file.fileno(), 8)
+            self._mapped = mmap.mmap(file.fileno(), 16)
         boot_id.write_text(Path(self._BOOT_ID).read_text())
         boot_id.chmod(0o644)
         subprocess.run(["mount", "--bind", boot_id, self._BOOT_ID], check=True)
 
     def set_ahead(self, seconds: int) -> None:
         """Sets the clock, in one move."""
-        self._mapped[:] = seconds.to_bytes(8, sys.byteorder, signed=True)
+        self._mapped[:8] = seconds.to_bytes(8, sys.byteorder, signed=True)
 
     @property
     def ahead(self) -> int:
         """What it is ahead of the right one, seconds."""
-        return int.from_bytes(self._mapped[:], sys.byteorder, signed=True)
+        return int.from_bytes(self._mapped[:8], sys.byteorder, signed=True)
 
     def now(self) -> float:
         """What it says."""
         return time.time() + self.ahead
+
+    def suspend(self, seconds: int) -> None:
+        """The machine sleeps; the clock for intervals stands still."""
+        so_far = int.from_bytes(self._mapped[8:], sys.byteorder, signed=True)
+        self._mapped[8:] = (so_far + seconds).to_bytes(8, sys.byteorder, signed=True)
 
     def reboot(self) -> None:
         """For what is started from now on the machine has been started anew."""

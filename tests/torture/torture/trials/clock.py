@@ -255,6 +255,24 @@ def _stopped(world: World) -> list[Figure]:
             Figure("lost", 0)]
 
 
+def _suspended(world: World) -> list[Figure]:
+    """The machine sleeps: first not long enough for verdicts to expire, then for longer."""
+    visitors = _Visitors(world)
+    visitors.make_known()
+    family = world.family()
+    for span in (HOUR, 12 * HOUR):
+        waiting = visitors.begin_new(20)
+        time.sleep(GREET_WAIT / 2)
+        world.own_clock.suspend(span)
+        visitors.end_new(waiting, "when the machine slept")
+        visitors.known("after some hours of sleep")
+    world.own_clock.suspend(TTL)
+    visitors.tested("after a day of sleep")
+    visitors.known("after they were tested again")
+    must(world.family() == family, "a process has ended")
+    return [Figure("visits", visitors.visits), Figure("lost", 0)]
+
+
 def _leap(world: World) -> list[Figure]:
     """The wall clock repeats a second, again and again, under load."""
     began = time.time()
@@ -296,5 +314,6 @@ TRIALS = (
     Trial("clock/stopped", "processes stand still for longer than every wait", _stopped,
           Setting(main_cf=("postscreen_greet_action = drop",),
                   greet_wait=GREET_WAIT)),
+    Trial("clock/suspended", "the machine is suspended", _suspended, _setting()),
     Trial("clock/leap", "the wall clock repeats seconds", _leap, _setting()),
 )
