@@ -174,7 +174,7 @@ fn store_lines(
 fn ours(record: CacheRecord, reckoning: Option<&Reckoning>) -> CacheRecord {
     let Some(reckoning) = reckoning else { return record };
     PerTest::from_fn(|test| match record[test] {
-        Expiry::Until(end) => Expiry::Until(reckoning.from_wall(end)),
+        Expiry::Until(end) => Expiry::Until(reckoning.by_wall(end)),
         other => other,
     })
 }

@@ -114,7 +114,7 @@ impl Reckoning {
     }
 
     /// A stamp by the wall clock as one of ours; not before 1970.
-    pub fn from_wall(&self, wall: UnixTime) -> UnixTime {
+    pub fn by_wall(&self, wall: UnixTime) -> UnixTime {
         let time = i64::try_from(wall.0).unwrap_or(i64::MAX).saturating_sub(self.lead);
         UnixTime(u64::try_from(time).unwrap_or(0))
     }

@@ -215,8 +215,8 @@ fn stamps_by_the_wall_clock_are_reckoned_back() {
     machine.wrong = 0;
     machine.work(2_000);
     let wall = UnixTime((START + 5_000) as u64);
-    assert_eq!(machine.watch.reckoning().from_wall(wall), UnixTime((START + 5_000 - DAY) as u64));
-    assert_eq!(machine.watch.reckoning().from_wall(UnixTime(2)), UnixTime(0));
+    assert_eq!(machine.watch.reckoning().by_wall(wall), UnixTime((START + 5_000 - DAY) as u64));
+    assert_eq!(machine.watch.reckoning().by_wall(UnixTime(2)), UnixTime(0));
 }
 
 #[test]
