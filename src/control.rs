@@ -24,6 +24,8 @@ pub enum FromWorker {
     Busy,
     /// The cache file is new: what postscreen(8) remembered should be imported.
     ImportWanted,
+    /// The cache file is open.
+    CacheInUse,
     /// The cache file was found damaged in use: it should be set aside.
     CacheDamaged,
     /// The watched file with this number names what the worker has not read and, in its jail,
@@ -41,6 +43,8 @@ pub enum ToWorker {
     Go,
     /// The watched file with this number has changed; here it is, open.
     Changed(u32, OwnedFd),
+    /// The cache file that is open has no name any more: what is written there is lost.
+    CacheLost,
 }
 
 const MESSAGE_SIZE: usize = 5;
@@ -85,6 +89,7 @@ impl Channel {
             FromWorker::Idle => (b'I', 0),
             FromWorker::Busy => (b'B', 0),
             FromWorker::ImportWanted => (b'C', 0),
+            FromWorker::CacheInUse => (b'U', 0),
             FromWorker::CacheDamaged => (b'D', 0),
             FromWorker::Outdated(number) => (b'O', number),
             FromWorker::Misunderstood => (b'M', 0),
@@ -104,6 +109,7 @@ impl Channel {
                         b'I' => FromWorker::Idle,
                         b'B' => FromWorker::Busy,
                         b'C' => FromWorker::ImportWanted,
+                        b'U' => FromWorker::CacheInUse,
                         b'D' => FromWorker::CacheDamaged,
                         b'O' => FromWorker::Outdated(u32::from_ne_bytes(number)),
                         b'M' => FromWorker::Misunderstood,
@@ -128,6 +134,11 @@ impl Channel {
         self.send(b'F', number, Some(file))
     }
 
+    /// A supervisor says that the cache file is not there any more.
+    pub fn cache_lost(&self) -> io::Result<()> {
+        self.send(b'L', 0, None)
+    }
+
     /// A worker receives.
     pub fn order(&self) -> io::Result<Received<ToWorker>> {
         loop {
@@ -140,6 +151,7 @@ impl Channel {
             let [kind, number @ ..] = buffer;
             let order = match (kind, descriptor) {
                 (b'G', None) => ToWorker::Go,
+                (b'L', None) => ToWorker::CacheLost,
                 (b'F', Some(file)) => ToWorker::Changed(u32::from_ne_bytes(number), file),
                 _ => continue,
             };
@@ -202,6 +214,7 @@ mod tests {
             FromWorker::Idle,
             FromWorker::Busy,
             FromWorker::ImportWanted,
+            FromWorker::CacheInUse,
             FromWorker::CacheDamaged,
             FromWorker::Outdated(70_000),
             FromWorker::Misunderstood,

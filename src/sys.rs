@@ -1,11 +1,14 @@
 //! The only unsafe code: calls that no safe wrapper offers.
 #![allow(unsafe_code)]
 
+pub mod cut_off;
 pub mod fault;
 pub mod lmdb;
 pub mod message;
 #[cfg(feature = "pcre")]
 pub mod pcre;
+#[cfg(test)]
+pub mod written;
 
 use std::ffi::{CStr, OsStr};
 use std::fmt;

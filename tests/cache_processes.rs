@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use gatepost::cache::sqlite::{OpenOptions, open, open_or_set_aside};
-use gatepost::cache::{Cache, CacheOptions, record};
+use gatepost::cache::{Cache, CacheEvent, CacheOptions, record};
 use gatepost::screen::event::Cached;
 use gatepost::screen::test_set::{CacheRecord, Test, TestSet};
 use rusqlite::Connection;
@@ -115,6 +115,7 @@ fn role() {
         "note" => note(&path, first),
         "note for ever" => note_for_ever(&path),
         "ask" => ask(&path, first),
+        "cut off" => cut_off(&path),
         other => panic!("unknown role {other}"),
     }
 }
@@ -207,6 +208,32 @@ fn ask(path: &Path, number: u32) {
     }
 }
 
+/// Goes on until its file is damaged, or for some time: what is cut off may all be written anew.
+fn cut_off(path: &Path) {
+    gatepost::sys::cut_off::survive().unwrap();
+    let mut cache = start(path);
+    cache.store(address(1), verdict(1));
+    say("ready");
+    let mut events = Vec::new();
+    let end = Instant::now() + Duration::from_secs(2);
+    for n in 2_u32.. {
+        cache.store(address(n), verdict(n));
+        for known in [1, n] {
+            assert_eq!(cache.lookup(address(known)), Cached::Found(verdict(known)));
+        }
+        // Not in any memory.
+        cache.lookup(address(900_000 + n));
+        events.extend(cache.events());
+        if !events.is_empty() || Instant::now() > end {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(matches!(&events[..], [] | [CacheEvent::Damaged(_)]), "{events:?}");
+    assert_eq!(cache.lookup(address(1)), Cached::Found(verdict(1)));
+    cache.flush_and_close();
+}
+
 /// A process that has been told to end.
 struct Killed(Child);
 
@@ -271,6 +298,52 @@ fn only_one_of_several_processes_sets_a_damaged_file_aside() {
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let aside: Vec<String> = names.filter(|name| name.contains("damaged")).collect();
     assert_eq!(aside.iter().filter(|name| !name.ends_with("-wal")).count(), 1, "{aside:?}");
+}
+
+#[test]
+fn a_file_that_is_cut_off_in_use_is_damage_and_kills_nobody() {
+    for suffix in ["-shm", "-wal", ""] {
+        let dir = TestDir::new(&format!("cut-off{suffix}"));
+        let mut child = spawn("cut off", &dir.cache(), 0);
+        wait_for_word(&mut child, "ready");
+        let name = format!("{}{suffix}", dir.cache().display());
+        std::fs::File::options().write(true).open(name).unwrap().set_len(0).unwrap();
+        assert!(child.wait().unwrap().success(), "{suffix}");
+        // Whatever is left, a new process begins.
+        let mut cache = start(&dir.cache());
+        cache.store(address(1), verdict(1));
+        assert_eq!(cache.lookup(address(1)), Cached::Found(verdict(1)));
+        cache.flush_and_close();
+    }
+}
+
+/// How many processes share a cache.
+const MANY: u32 = 10;
+
+#[test]
+fn of_ten_processes_one_is_killed_inside_a_transaction() {
+    let dir = TestDir::new("ten");
+    start(&dir.cache()).flush_and_close();
+    let mut children: Vec<Killed> =
+        (0..MANY - 1).map(|n| Killed(spawn("write", &dir.cache(), n * EACH))).collect();
+    for _ in 0..3 {
+        let mut doomed = Killed(spawn("half a transaction", &dir.cache(), 0));
+        wait_for_word(&mut doomed.0, "half");
+        // The others wait for its lock.
+        std::thread::sleep(Duration::from_millis(300));
+        doomed.0.kill().unwrap();
+        doomed.0.wait().unwrap();
+    }
+    for child in &mut children {
+        assert!(child.0.wait().unwrap().success());
+    }
+    let mut cache = start(&dir.cache());
+    for n in 0..(MANY - 1) * EACH {
+        assert_eq!(cache.lookup(address(n)), Cached::Found(verdict(n)), "{n}");
+    }
+    assert_eq!(cache.lookup("11.0.0.7".parse().unwrap()), Cached::NotFound);
+    cache.flush_and_close();
+    assert_sound(&dir.cache());
 }
 
 #[test]

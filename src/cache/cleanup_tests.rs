@@ -241,7 +241,7 @@ fn a_clock_that_leaps_ahead_empties_nothing() {
     assert_eq!(bench.stored(), [1]);
     bench.pass(Duration::from_secs(7 * DAY));
     bench.run(&mut cleanup);
-    assert_eq!(bench.stored(), []);
+    assert_eq!(bench.stored(), Vec::<u32>::new());
 }
 
 #[test]

@@ -27,13 +27,14 @@ use super::mailbox::{CacheEvent, Mailbox, Store};
 use super::reader::Reader;
 use super::recent::{Recent, Remembered};
 use super::sqlite::{Fault, Opened};
-use super::storage::{Opening, Storage};
+use super::storage::{CUT_OFF, Opening, Storage};
 use super::throttle::Throttle;
 use super::unwritten::Unwritten;
 use super::watchdog::Watchdog;
 use crate::screen::event::Cached;
 use crate::screen::test_set::{CacheRecord, TestSet, UnixTime};
 use crate::screen::verdict;
+use crate::sys::cut_off;
 
 /// For how long the memory answers since it was last known that nothing was removed.
 const TRUST: Duration = Duration::from_secs(1);
@@ -122,6 +123,7 @@ pub struct Cache {
     clock: Arc<dyn Clock>,
     next_seq: u64,
     lost: Throttle,
+    unread: Throttle,
     ended: mpsc::Receiver<()>,
 }
 
@@ -207,6 +209,7 @@ impl Cache {
             clock,
             next_seq: 1,
             lost: Throttle::default(),
+            unread: Throttle::default(),
             ended,
         })
     }
@@ -262,7 +265,11 @@ impl Cache {
             }
         }
         let Mode::File { reader, .. } = &mut self.mode else { return found(remembered) };
-        match reader.lookup(address) {
+        let looked_up = match reader.lookup(address) {
+            _ if cut_off::happened() => Err(Fault::Damaged(CUT_OFF.to_owned())),
+            looked_up => looked_up,
+        };
+        match looked_up {
             Ok(Some(record)) => {
                 let bounded = |longest| verdict::bounded(&record, now.wall, longest);
                 let sound = self.options.longest.map_or(record, bounded);
@@ -284,7 +291,14 @@ impl Cache {
             }
             Err(fault) => match remembered {
                 Some(remembered) => Cached::Found(remembered.record()),
-                None => Cached::Failed(fault.to_string()),
+                // postscreen(8) would say so for every client.
+                None => match self.unread.note(1, now.mono) {
+                    Some(times) => Cached::Failed(format!(
+                        "cache {}: cannot read: {fault} ({times} attempts)",
+                        self.options.name
+                    )),
+                    None => Cached::NotFound,
+                },
             },
         }
     }
@@ -324,6 +338,12 @@ impl Cache {
         if matches!(self.mode, Mode::File { .. }) {
             self.mailbox.note(name, text);
         }
+    }
+
+    /// The file has lost its name: nothing is written there any more.
+    pub fn give_up_file(&mut self) {
+        self.mailbox.give_up();
+        self.go_on_in_memory();
     }
 
     /// What has happened since the last call.

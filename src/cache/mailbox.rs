@@ -227,18 +227,24 @@ impl Mailbox {
 
     /// The file is damaged: nothing is written any more, and the loop is told, once.
     pub fn report_damage(&self, text: String) {
-        let mut inner = self.lock();
-        if inner.damaged {
-            return;
+        if self.give_up() {
+            self.lock().events.push(CacheEvent::Damaged(text));
+            (self.wake_loop)();
         }
-        inner.damaged = true;
+    }
+
+    /// Nothing is written any more. Returns whether that is new.
+    pub fn give_up(&self) -> bool {
+        let mut inner = self.lock();
+        if std::mem::replace(&mut inner.damaged, true) {
+            return false;
+        }
         inner.queue = VecDeque::new();
         inner.notes.clear();
         inner.news = true;
-        inner.events.push(CacheEvent::Damaged(text));
         drop(inner);
         self.arrived.notify_one();
-        (self.wake_loop)();
+        true
     }
 
     /// Whether damage was reported.

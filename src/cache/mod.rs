@@ -36,4 +36,4 @@ mod writer;
 
 pub use front::{Cache, CacheOptions};
 pub use mailbox::CacheEvent;
-pub use set_aside::set_aside;
+pub use set_aside::{Identity, set_aside_known};

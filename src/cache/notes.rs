@@ -228,14 +228,14 @@ mod tests {
     fn notes_and_other_rows_do_not_meet() {
         let dir = TestDir::new();
         let connection = connection(&dir);
-        set_meta(&connection, meta::LAST_SYNC, 77).unwrap();
+        set_meta(&connection, meta::SYNC, 77).unwrap();
         for neighbour in ["note", "note9", "note;", "notes"] {
             let sql = "INSERT INTO meta (name, value) VALUES (?1, 'another row')";
             connection.execute(sql, [neighbour]).unwrap();
         }
-        write(&connection, &waiting(&[(meta::LAST_SYNC, "mine")])).unwrap();
-        assert_eq!(read(&connection).unwrap(), owned(&[(meta::LAST_SYNC, "mine")]));
-        assert_eq!(get_meta(&connection, meta::LAST_SYNC).unwrap(), Some(77));
+        write(&connection, &waiting(&[(meta::SYNC, "mine")])).unwrap();
+        assert_eq!(read(&connection).unwrap(), owned(&[(meta::SYNC, "mine")]));
+        assert_eq!(get_meta(&connection, meta::SYNC).unwrap(), Some(77));
     }
 
     #[test]

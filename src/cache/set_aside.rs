@@ -1,8 +1,11 @@
 //! Moving a database out of the way without deleting it.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::clock::wall_time;
 use crate::screen::test_set::UnixTime;
@@ -10,7 +13,84 @@ use crate::screen::test_set::UnixTime;
 /// The files of a SQLite database in WAL mode, in the order of renaming. The log goes
 /// first: a fresh database beside the log of another one would be mixed up with it, while
 /// a database without its log only misses what was not checkpointed.
-const SUFFIXES: [&str; 3] = ["-wal", "-shm", ""];
+pub(super) const SUFFIXES: [&str; 3] = ["-wal", "-shm", ""];
+/// How long somebody else may hold the lock of the directory.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// Which files the names of a database stand for, so that another database under the same
+/// names is told apart.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity([Option<(u64, u64)>; 3]);
+
+impl Identity {
+    /// Of the files that have these names now.
+    pub fn of(path: &Path) -> Identity {
+        Identity(SUFFIXES.map(|suffix| {
+            let metadata = fs::metadata(with_suffix(path, suffix)).ok()?;
+            Some((metadata.dev(), metadata.ino()))
+        }))
+    }
+}
+
+/// As [`set_aside`], but only files that are what they were when `known` was taken: what others
+/// have put in their place stays where it is. Returns `None` if there is nothing left to move.
+///
+/// # Errors
+/// That of rename(2).
+pub fn set_aside_known(path: &Path, known: &Identity) -> io::Result<Option<PathBuf>> {
+    // Another process may have come to the same conclusion, and its successor have begun afresh.
+    let _lock = lock_directory(path, LOCK_WAIT);
+    let now = Identity::of(path);
+    let [.., database] = &now.0;
+    if database.is_some() && known.0.last() == Some(database) {
+        // Whatever lies beside it belongs to no other database.
+        return set_aside(path).map(Some);
+    }
+    let target = free_name(path, wall_time());
+    let mut moved = None;
+    for ((suffix, is), was) in SUFFIXES.iter().zip(&now.0).zip(&known.0) {
+        if is.is_some() && is == was {
+            fs::rename(with_suffix(path, suffix), with_suffix(&target, suffix))?;
+            moved = Some(with_suffix(&target, suffix));
+        }
+    }
+    Ok(moved)
+}
+
+/// Moves what lies beside a database that is not there, if there is something: a new one must not
+/// share it with processes that have the old one open.
+pub(super) fn set_leftovers_aside(path: &Path) -> io::Result<()> {
+    let target = free_name(path, wall_time());
+    for suffix in SUFFIXES.iter().filter(|suffix| !suffix.is_empty()) {
+        match fs::rename(with_suffix(path, suffix), with_suffix(&target, suffix)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// Keeps other processes from setting the same file aside, as long as the value lives. If
+/// somebody else holds the lock of the directory for too long, it goes without.
+pub(super) fn lock_directory(path: &Path, wait: Duration) -> Option<fs::File> {
+    let directory = fs::File::open(directory_of(path)).ok()?;
+    let deadline = Instant::now() + wait;
+    while directory.try_lock().is_err() {
+        if Instant::now() >= deadline {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Some(directory)
+}
+
+/// Where the file lies.
+pub(super) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
 
 /// Renames the database `path`, with its `-wal` and `-shm` files if there are any, to
 /// `PATH.damaged-YYYYMMDDTHHMMSS` (UTC), or to that and `-N` if the name is taken. Returns
@@ -20,12 +100,23 @@ const SUFFIXES: [&str; 3] = ["-wal", "-shm", ""];
 ///
 /// # Errors
 /// That of rename(2) for the database itself, or `NotFound` if there is none.
-pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
     set_aside_at(path, wall_time())
 }
 
 fn set_aside_at(path: &Path, now: UnixTime) -> io::Result<PathBuf> {
     path.symlink_metadata()?;
+    let target = free_name(path, now);
+    for suffix in SUFFIXES {
+        match std::fs::rename(with_suffix(path, suffix), with_suffix(&target, suffix)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !suffix.is_empty() => (),
+            result => result?,
+        }
+    }
+    Ok(target)
+}
+
+fn free_name(path: &Path, now: UnixTime) -> PathBuf {
     let stamp = compact_utc(now);
     let mut target = with_suffix(path, &format!(".damaged-{stamp}"));
     for number in 1..1_000 {
@@ -34,13 +125,7 @@ fn set_aside_at(path: &Path, now: UnixTime) -> io::Result<PathBuf> {
         }
         target = with_suffix(path, &format!(".damaged-{stamp}-{number}"));
     }
-    for suffix in SUFFIXES {
-        match std::fs::rename(with_suffix(path, suffix), with_suffix(&target, suffix)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !suffix.is_empty() => (),
-            result => result?,
-        }
-    }
-    Ok(target)
+    target
 }
 
 /// `path` with `suffix` at its end.
@@ -102,6 +187,42 @@ mod tests {
             assert_eq!(std::fs::read_to_string(with_suffix(&target, "-wal")).unwrap(), "wal");
             assert!(!path.exists());
         }
+    }
+
+    #[test]
+    fn only_what_is_known_moves() {
+        let dir = TestDir::new();
+        let path = dir.file("cache.sqlite");
+        let make = || {
+            for suffix in SUFFIXES {
+                std::fs::write(with_suffix(&path, suffix), suffix).unwrap();
+            }
+        };
+        make();
+        let known = Identity::of(&path);
+        let first = set_aside_known(&path, &known).unwrap().unwrap();
+        assert!(first.exists() && !path.exists());
+        assert_eq!(set_aside_known(&path, &known).unwrap(), None, "it is gone");
+        make();
+        assert_eq!(set_aside_known(&path, &known).unwrap(), None, "it is another one");
+        assert!(path.exists());
+
+        // Another database beside the old one's log.
+        let known = Identity::of(&path);
+        std::fs::write(dir.file("new"), "new").unwrap();
+        std::fs::rename(dir.file("new"), &path).unwrap();
+        std::fs::remove_file(with_suffix(&path, "-shm")).unwrap();
+        let log = set_aside_known(&path, &known).unwrap().unwrap();
+        assert_eq!(std::fs::read_to_string(log).unwrap(), "-wal");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
+
+        // Its own database beside another log goes as a whole.
+        std::fs::write(with_suffix(&path, "-wal"), "own").unwrap();
+        let known = Identity::of(&path);
+        std::fs::remove_file(with_suffix(&path, "-wal")).unwrap();
+        let target = set_aside_known(&path, &known).unwrap().unwrap();
+        assert_eq!(std::fs::read_to_string(target).unwrap(), "new");
+        assert!(!path.exists());
     }
 
     #[test]

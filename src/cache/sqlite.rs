@@ -21,7 +21,10 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
 use rusqlite::config::DbConfig;
+use rusqlite::ffi::SQLITE_IOERR_SHORT_READ;
 use rusqlite::types::ValueRef;
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Statement, TransactionBehavior,
@@ -33,7 +36,9 @@ use super::notes;
 use super::reader::Reader;
 use super::reckoning::{Reading, Reckoning, Remark, Watch};
 use super::record::Columns;
-use super::set_aside::set_aside;
+use super::set_aside::{
+    SUFFIXES, directory_of, lock_directory, set_aside, set_leftovers_aside, with_suffix,
+};
 
 /// "GPv1" in the file's header: this is a verdict cache.
 const APPLICATION_ID: i64 = 0x4750_7631;
@@ -76,7 +81,10 @@ pub(super) const WRITE_LOCK_WAIT: Duration = Duration::from_millis(500);
 /// Rows of `meta`, besides those of notes, which have a prefix.
 pub(super) mod meta {
     pub const LAST_OPENED: &str = "last_opened";
+    /// When a process has used the file last, by its own reckoning.
     pub const LAST_SYNC: &str = "last_sync";
+    /// What a sync writes, too; it means nothing.
+    pub const SYNC: &str = "sync";
     pub const LAST_CLEANUP_COMPLETED: &str = "last_cleanup_completed";
     pub const CLEANUP_CLAIMED: &str = "cleanup_claimed";
     /// How the stamps of this file are to be read ([`reckoning`](super::super::reckoning)); a text.
@@ -136,6 +144,9 @@ pub enum OpenError {
     /// A verdict cache that cannot be read.
     #[error("damaged: {0}")]
     Damaged(String),
+    /// A directory, a pipe or the like has its name, or one beside it.
+    #[error("{} is not a regular file", .0.display())]
+    NoFile(PathBuf),
     /// On a file system that several hosts share (its type).
     #[error("on a network file system ({0})")]
     NetworkFileSystem(String),
@@ -163,7 +174,10 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Opened, OpenError> {
     if let Some(kind) = network_file_system(directory_of(path)).map_err(from_io)? {
         return Err(OpenError::NetworkFileSystem(kind));
     }
-    create_private(path).map_err(from_io)?;
+    if let Some(name) = no_regular_file(path) {
+        return Err(OpenError::NoFile(name));
+    }
+    create_private(path, options.lock_wait).map_err(from_io)?;
     let deadline = Instant::now() + options.lock_wait;
     loop {
         match open_connections(path, options) {
@@ -172,7 +186,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Opened, OpenError> {
             Err(error) if is_busy(&error) && Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(20));
             }
-            Err(error) => return Err(from_sqlite(&error)),
+            Err(error) => return Err(from_sqlite(&error, path)),
             Ok(result) => return result,
         }
     }
@@ -204,30 +218,25 @@ pub fn open_or_set_aside(path: &Path, options: &OpenOptions) -> Result<Opened, O
     Ok(Opened { set_aside: Some(target), ..opened })
 }
 
-/// Keeps other processes from setting the same file aside, as long as the value lives. If
-/// somebody else holds the lock of the directory for too long, it goes without.
-fn lock_directory(path: &Path, wait: Duration) -> Option<fs::File> {
-    let directory = fs::File::open(directory_of(path)).ok()?;
-    let deadline = Instant::now() + wait;
-    while directory.try_lock().is_err() {
-        if Instant::now() >= deadline {
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Some(directory)
-}
-
-fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
+/// The first of the names of a database that something else has than a file. A pipe would be
+/// read and written for ever, and nothing of the kind is ours to move.
+fn no_regular_file(path: &Path) -> Option<PathBuf> {
+    let mut names = SUFFIXES.into_iter().map(|suffix| with_suffix(path, suffix));
+    names.find(|name| fs::metadata(name).is_ok_and(|metadata| !metadata.is_file()))
 }
 
 /// SQLite would create the file with a mode that depends on the umask, and gives its own
 /// mode to the log and the index.
-fn create_private(path: &Path) -> io::Result<()> {
+fn create_private(path: &Path, lock_wait: Duration) -> io::Result<()> {
+    if path.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    // A process that still has a removed database open shares the index beside it with whoever
+    // opens that; each would take the other's log for its own.
+    let _lock = lock_directory(path, lock_wait);
+    if path.symlink_metadata().is_err() {
+        set_leftovers_aside(path)?;
+    }
     match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(file) => file.set_permissions(fs::Permissions::from_mode(0o600)),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -421,7 +430,8 @@ pub(super) enum Fault {
 impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Fault {
         let text = error.to_string();
-        match error.sqlite_error_code() {
+        match code_of(&error) {
+            _ if is_cut_off(&error) => Fault::Damaged(text),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Fault::Busy(text),
             // A statement that worked when the file was opened is wrong now: the table is
             // gone or another one.
@@ -437,14 +447,35 @@ impl From<rusqlite::Error> for Fault {
     }
 }
 
+/// Whether a file ends before its content does: somebody has removed or emptied it.
+fn is_cut_off(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_SHORT_READ)
+}
+
+/// What kind of error it is; `None` if it is not one of SQLite's, but about what was read.
+fn code_of(error: &rusqlite::Error) -> Option<ErrorCode> {
+    match error {
+        // A statement that makes no sense: the tables are not ours.
+        rusqlite::Error::SqlInputError { error, .. } => Some(error.code),
+        error => error.sqlite_error_code(),
+    }
+}
+
 fn is_busy(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error_code();
     matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-fn from_sqlite(error: &rusqlite::Error) -> OpenError {
+fn from_sqlite(error: &rusqlite::Error, path: &Path) -> OpenError {
     let text = error.to_string();
-    match error.sqlite_error_code() {
+    match code_of(error) {
+        _ if is_cut_off(error) => OpenError::Damaged(text),
+        // So it says, too, if a number in the file asks for a later version of SQLite.
+        Some(ErrorCode::ReadOnly)
+            if faccessat(AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok() =>
+        {
+            OpenError::Damaged(text)
+        }
         Some(ErrorCode::NotADatabase) => OpenError::Foreign(text),
         Some(
             ErrorCode::DatabaseCorrupt

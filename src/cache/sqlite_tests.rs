@@ -3,6 +3,7 @@
 use super::*;
 use crate::cache::record;
 use crate::cache::test_dir::TestDir;
+use std::net::IpAddr;
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -162,4 +163,69 @@ fn a_row_that_another_program_wrote_does_not_stop_us() {
         .unwrap();
     let record = opened.reader.lookup("192.0.2.1".parse().unwrap()).unwrap();
     assert_eq!(record, Some(record::parse(";;;77;0")));
+}
+
+#[test]
+fn what_is_no_file_is_said_so_and_left_alone() {
+    for suffix in SUFFIXES {
+        let dir = TestDir::new();
+        let path = dir.file("cache.sqlite");
+        let name = with_suffix(&path, suffix);
+        if !suffix.is_empty() {
+            drop(open(&path, &OpenOptions::default()).unwrap());
+            fs::remove_file(&name).unwrap();
+        }
+        nix::unistd::mkfifo(&name, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for _ in 0..2 {
+            let error = open_or_set_aside(&path, &OpenOptions::default()).unwrap_err();
+            assert_eq!(error.to_string(), format!("{} is not a regular file", name.display()));
+            assert!(name.exists());
+            if name.is_dir() {
+                break;
+            }
+            fs::remove_file(&name).unwrap();
+            fs::create_dir(&name).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_new_file_shares_nothing_with_a_removed_one() {
+    let dir = TestDir::new();
+    let path = dir.file("cache.sqlite");
+    let mut old = open(&path, &OpenOptions::default()).unwrap();
+    insert(&old, [192, 0, 2, 1], 77);
+    fs::remove_file(&path).unwrap();
+    let mut new = open_or_set_aside(&path, &OpenOptions::default()).unwrap();
+    assert!(new.created);
+    for n in 2..100 {
+        insert(&old, [192, 0, 2, n], 77);
+        insert(&new, [192, 0, 3, n], 77);
+    }
+    for (opened, ours, theirs) in [(&mut old, 2, 3), (&mut new, 3, 2)] {
+        for n in 2..100 {
+            let known = |reader: &mut Reader, net| {
+                reader.lookup(IpAddr::from([192, 0, net, n])).unwrap().is_some()
+            };
+            assert!(known(&mut opened.reader, ours) && !known(&mut opened.reader, theirs));
+        }
+        let sound: String =
+            opened.writer.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(sound, "ok");
+    }
+}
+
+#[test]
+fn a_file_that_only_a_later_sqlite_could_write_is_damaged() {
+    let dir = TestDir::new();
+    let path = dir.file("cache.sqlite");
+    let opened = open(&path, &OpenOptions::default()).unwrap();
+    let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+    opened.writer.query_row(checkpoint, [], |row| row.get::<_, i64>(0)).unwrap();
+    drop(opened);
+    let mut bytes = fs::read(&path).unwrap();
+    // The version that is needed for writing.
+    bytes[18] = 3;
+    fs::write(&path, bytes).unwrap();
+    assert!(open_or_set_aside(&path, &OpenOptions::default()).unwrap().set_aside.is_some());
 }

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
 use rusqlite::Connection;
 
 use super::cleanup::{Cleanup, Policy};
@@ -22,6 +22,7 @@ use super::throttle::Throttle;
 use super::watchdog::Watchdog;
 use super::writer::{Log, Writer};
 use crate::postfix::message::{Level, Message};
+use crate::sys::cut_off;
 
 /// Between two commits: enough to catch a burst, and half of what other processes are promised,
 /// because a checkpoint, a sync or a step of clean-up may come between.
@@ -35,6 +36,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const LOG_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_SLEEP: Duration = Duration::from_secs(3_600);
+/// What is said if the index of the log has lost its pages.
+pub(super) const CUT_OFF: &str = "a file was cut off while it was in use";
 
 /// What the thread works with.
 pub(super) struct Storage {
@@ -62,8 +65,14 @@ pub(super) struct Opening {
 impl Storage {
     /// The life of the thread.
     pub fn run(mut self) {
-        // Signals are for the loop.
-        let _ = SigSet::all().thread_block();
+        // Signals are for the loop, but for those that this thread brings upon itself: the kernel
+        // kills a process that blocks one of these and gets it.
+        let mut signals = SigSet::all();
+        for own in [Signal::SIGBUS, Signal::SIGSYS, Signal::SIGSEGV, Signal::SIGILL, Signal::SIGFPE]
+        {
+            signals.remove(own);
+        }
+        let _ = signals.thread_block();
         let mut file = match self.file.take().map(File::new).transpose() {
             Ok(file) => file,
             Err(fault) => {
@@ -81,6 +90,9 @@ impl Storage {
                     file.finish(&self.name, &self.mailbox, self.clock.as_ref(), deadline);
                 }
                 return;
+            }
+            if file.is_some() && cut_off::happened() {
+                self.mailbox.report_damage(CUT_OFF.to_owned());
             }
             if self.mailbox.is_damaged() {
                 file = None;
@@ -311,3 +323,11 @@ fn emit(message: &Message) {
 #[cfg(test)]
 #[path = "storage_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "power_cut_tests.rs"]
+mod power_cut_tests;
+
+#[cfg(test)]
+#[path = "damage_tests.rs"]
+mod damage_tests;

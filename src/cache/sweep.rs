@@ -79,6 +79,10 @@ pub(super) fn scan(
     let mut found = Vec::with_capacity(limit);
     while let Some(row) = rows.next()? {
         let key = row.get_ref(0)?.as_bytes().unwrap_or_default().to_vec();
+        // In a damaged file they can be out of order, and a walk in that order be endless.
+        if found.last().map_or(after, |last: &StoredRow| &last.key) >= &key[..] {
+            return Err(Fault::Damaged("rows are out of order".to_owned()));
+        }
         found.push(StoredRow { key, columns: columns_of(row, 1)? });
     }
     Ok(found)

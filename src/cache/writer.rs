@@ -19,7 +19,7 @@ use self_cell::self_cell;
 use super::mailbox::Store;
 use super::notes::{self, Note};
 use super::record::{self, Key};
-use super::sqlite::{Fault, WRITE_LOCK_WAIT, meta, set_meta};
+use super::sqlite::{Fault, WRITE_LOCK_WAIT, meta};
 use crate::screen::test_set::UnixTime;
 
 /// From the first commit that is not synced to the sync.
@@ -40,6 +40,13 @@ const UPSERT: &str = "
     ON CONFLICT (address) DO UPDATE SET
         pregreet = excluded.pregreet, dnsbl = excluded.dnsbl, pipelining = excluded.pipelining,
         non_smtp = excluded.non_smtp, bare_newline = excluded.bare_newline";
+
+/// Makes the log longer. A transaction that is empty, or whose row is what it was, would not
+/// touch the log, hence not sync it: a time in seconds, for example, which several processes
+/// write, is not enough.
+const TOUCH: &str = "
+    INSERT INTO meta (name, value) VALUES (?1, random()), (?2, ?3)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 
 /// Compiled once: at some dozen commits a second that would be a fifth of the thread's work.
 struct Statements<'connection> {
@@ -146,13 +153,19 @@ impl Writer {
     /// # Errors
     /// They may or may not be on the disk then; the sync stays due.
     pub fn sync(&mut self, wall: UnixTime) -> Result<(), Fault> {
-        // An empty transaction would not touch the log, hence not sync it.
         let connection = self.prepared.borrow_owner();
         connection.execute_batch("PRAGMA synchronous = full")?;
         let stamp = i64::try_from(wall.0).unwrap_or(i64::MAX);
-        let synced = set_meta(connection, meta::LAST_SYNC, stamp);
+        let synced = connection.execute(TOUCH, (meta::SYNC, meta::LAST_SYNC, stamp));
         connection.execute_batch("PRAGMA synchronous = normal")?;
-        synced?;
+        if let Err(error) = synced {
+            let fault = Fault::from(error);
+            // A page that could not be written counts as written all the same, as far as the
+            // kernel is concerned, and the next sync would find nothing to do. So it has to be
+            // written elsewhere.
+            self.restart_is_due |= !matches!(fault, Fault::Busy(_));
+            return Err(fault);
+        }
         self.unsynced_since = None;
         Ok(())
     }
@@ -188,9 +201,11 @@ impl Writer {
     /// # Errors
     /// The log stays as it is then.
     pub fn checkpoint(&mut self) -> Result<Log, Fault> {
-        if std::mem::take(&mut self.restart_is_due) {
+        if self.restart_is_due {
             self.connection().busy_timeout(RESTART_WAIT)?;
             let restarted = self.run_checkpoint("PRAGMA wal_checkpoint(RESTART)");
+            // Others that are in the way are not worth a second try.
+            self.restart_is_due = !matches!(restarted, Ok(_) | Err(Fault::Busy(_)));
             self.connection().busy_timeout(WRITE_LOCK_WAIT)?;
             restarted?;
             return Ok(self.log);
@@ -265,6 +280,7 @@ mod tests {
     use crate::cache::set_aside::with_suffix;
     use crate::cache::sqlite::{OpenOptions, connect, open};
     use crate::cache::test_dir::TestDir;
+    use crate::sys::written::{self, Act};
     use std::net::IpAddr;
 
     fn stores(numbers: std::ops::Range<u32>, text: &str) -> Vec<Store> {
@@ -310,6 +326,22 @@ mod tests {
         let mode: i64 =
             writer.connection().pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
         assert_eq!(mode, 1);
+    }
+
+    #[test]
+    fn every_sync_reaches_the_disk() {
+        let dir = TestDir::new();
+        let directory = dir.file("c").parent().unwrap().to_owned();
+        written::watch(&directory);
+        let (mut writer, _reader) = setup(&dir, u64::MAX);
+        for n in 0..5 {
+            writer.commit(&stores(n..n + 1, "5"), &[], Instant::now()).unwrap();
+            written::take(&directory);
+            // The same second each time.
+            writer.sync(UnixTime(77)).unwrap();
+            let acts = written::take(&directory);
+            assert_eq!(acts.last(), Some(&Act::Sync("c-wal".to_owned())), "number {n}");
+        }
     }
 
     fn checkpoint_if_due(writer: &mut Writer) -> Log {

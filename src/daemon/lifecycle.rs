@@ -29,6 +29,7 @@ impl Worker {
                 Ok(Received::Message(ToWorker::Changed(number, file))) => {
                     self.take_in(number, file, now);
                 }
+                Ok(Received::Message(ToWorker::CacheLost)) => self.sources.cache.give_up_file(),
                 Ok(Received::Nothing) => return,
                 Ok(Received::Closed) => return self.drain(now),
                 Err(error) => {

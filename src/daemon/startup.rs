@@ -113,6 +113,7 @@ fn begin(mut start: Start) -> Result<Worker, StartError> {
         CacheStart::File { location, .. } => open_cache(location),
         CacheStart::None | CacheStart::Memory(_) => None,
     })?;
+    let cache_in_use = opened.is_some();
     let import_wanted = opened.as_ref().is_some_and(|opened| opened.import_pending);
 
     let notes = opened.as_mut().map(|opened| std::mem::take(&mut opened.notes));
@@ -127,6 +128,8 @@ fn begin(mut start: Start) -> Result<Worker, StartError> {
     sys::local_time(UnixTime(0));
     enter(&start.owner, start.unprivileged, start.jail.as_deref())?;
 
+    // A cache that is damaged in this way, too, must not be the end.
+    sys::cut_off::survive().map_err(|errno| StartError::System("sigaction", errno.into()))?;
     let reactor = Reactor::new().map_err(system("epoll_create"))?;
     let hand_offs = HandOffs::new().map_err(system("epoll_create"))?;
     let registry = reactor.share().map_err(system("epoll"))?;
@@ -160,20 +163,24 @@ fn begin(mut start: Start) -> Result<Worker, StartError> {
         heartbeat,
     })
     .map_err(system("epoll_ctl"))?;
-    report_for_duty(&worker, import_wanted).map_err(system("control channel"))?;
+    report_for_duty(&worker, cache_in_use, import_wanted).map_err(system("control channel"))?;
     Ok(worker)
 }
 
 /// Last of all: whatever fails before this is a start that failed, and the supervisor sees it as
 /// one.
-fn report_for_duty(worker: &Worker, import_wanted: bool) -> io::Result<()> {
+fn report_for_duty(worker: &Worker, cache_in_use: bool, import_wanted: bool) -> io::Result<()> {
     let Some(supervisor) = &worker.supervisor else { return Ok(()) };
-    if supervisor.tell(FromWorker::Ready).is_err() {
+    let told = match cache_in_use {
+        true => supervisor.tell(FromWorker::CacheInUse),
+        false => Ok(()),
+    };
+    if told.and_then(|()| supervisor.tell(FromWorker::Ready)).is_err() {
         no_supervisor();
     }
     match supervisor.order()? {
         // Nothing else is sent before that.
-        Received::Message(ToWorker::Go | ToWorker::Changed(..)) => {}
+        Received::Message(ToWorker::Go | ToWorker::Changed(..) | ToWorker::CacheLost) => {}
         Received::Nothing | Received::Closed => no_supervisor(),
     }
     if import_wanted {

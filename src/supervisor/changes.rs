@@ -129,13 +129,18 @@ impl Changes {
     }
 
     /// The first reason is as good as any.
-    fn depart(&mut self, reason: String) {
+    pub fn depart(&mut self, reason: String) {
         self.departure.get_or_insert(reason);
+    }
+
+    /// How long this process has served.
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// The reason to go, when it is time to.
     fn departure(&self) -> Option<&str> {
-        self.departure.as_deref().filter(|_| self.started.elapsed() >= SHORTEST_LIFE)
+        self.departure.as_deref().filter(|_| self.age() >= SHORTEST_LIFE)
     }
 
     /// A worker was not understood by another daemon.

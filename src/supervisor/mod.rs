@@ -5,6 +5,7 @@
 //! the workers finish their clients; for signals; for the few requests of `control`; and for
 //! changes of what it has read for the workers.
 
+mod cache;
 mod changes;
 mod crashes;
 mod descriptors;
@@ -21,7 +22,6 @@ mod watch;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,17 +32,14 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::cache::import::import_old_cache;
-use crate::cache::location::OldCache;
-use crate::cache::set_aside;
 use crate::control::{Channel, FromWorker, Received};
 use crate::postfix::maillog;
 use crate::postfix::master::{
     Availability, BadGeneration, Environment, OptionError, Options, status_record,
 };
-use crate::privileges::Owner;
-use crate::process::{self, end_as};
-use crate::sys::{self, Fork};
+use crate::process::end_as;
+use crate::sys;
+use cache::CacheDuty;
 use changes::Changes;
 use crashes::is_crash;
 use descriptors::Descriptors;
@@ -97,40 +94,6 @@ impl State {
     /// Whether there is anything to be heard from the worker.
     fn is_present(self) -> bool {
         matches!(self, State::Starting | State::Busy | State::Idle)
-    }
-}
-
-/// What is done outside the jail on behalf of the cache.
-#[derive(Debug)]
-struct CacheDuty {
-    owner: Owner,
-    /// The SQLite file.
-    path: PathBuf,
-    /// What postscreen(8) left behind.
-    old: Option<OldCache>,
-    command_directory: PathBuf,
-    config_directory: PathBuf,
-}
-
-impl CacheDuty {
-    /// In a process of its own.
-    fn import(&self) {
-        maillog::reinit_pid();
-        process::forget_signals();
-        if let Err(error) = self.owner.become_for_good(None) {
-            maillog::fatal(error.to_string());
-        }
-        let Some(old) = &self.old else { return };
-        match import_old_cache(old, &self.path, &self.command_directory, &self.config_directory) {
-            Ok(report) => log::info!(
-                "cache {}: {} verdicts imported, {} known already, {} skipped",
-                old.spec,
-                report.imported,
-                report.known,
-                report.skipped
-            ),
-            Err(error) => log::warn!("cache {}: import: {error}; trying again later", old.spec),
-        }
     }
 }
 
@@ -230,6 +193,7 @@ impl Supervisor {
         if self.start_limit().is_some_and(|at| Instant::now() >= at) {
             self.give_up_start();
         }
+        self.look_after_cache();
         self.attend_to_changes();
         Ok(())
     }
@@ -274,7 +238,7 @@ impl Supervisor {
         let pause = match self.ends_at.or_else(|| self.start_limit()) {
             Some(at) => Some(at.saturating_duration_since(Instant::now())),
             None if self.changes.has_to_look() => Some(WATCH_PAUSE),
-            None => None,
+            None => self.cache_pause(),
         };
         // Rounded up, so that the deadline has come when poll returns.
         let pause = pause.map(|pause| pause + Duration::from_millis(1));
@@ -387,7 +351,8 @@ impl Supervisor {
                 }
                 FromWorker::Busy => worker.state = State::Busy,
                 FromWorker::ImportWanted => self.import_old_cache(),
-                FromWorker::CacheDamaged => self.set_cache_aside(),
+                FromWorker::CacheInUse => self.cache_in_use(),
+                FromWorker::CacheDamaged => self.cache_damaged(),
                 FromWorker::Outdated(number) => self.changes.outdated(number),
                 FromWorker::Misunderstood => self.changes.misunderstood(),
             }
@@ -434,44 +399,6 @@ impl Supervisor {
         worker.was_ready = true;
         if let Err(error) = worker.channel.go() {
             log::debug!("worker {}: {error}", worker.pid);
-        }
-    }
-
-    /// What postscreen(8) remembered becomes ours, in a process of its own: clients do not
-    /// wait for it.
-    fn import_old_cache(&mut self) {
-        let Some(CacheDuty { old: Some(old), .. }) = &self.cache else { return };
-        if self.importer.is_some() || !old.db_file.exists() {
-            return;
-        }
-        match sys::fork() {
-            Ok(Fork::Parent(pid)) => self.importer = Some(pid),
-            Ok(Fork::Child) => {
-                // Workers see their supervisor's end by their channels: the copies have to go.
-                self.workers.clear();
-                if let Some(duty) = &self.cache {
-                    duty.import();
-                }
-                std::process::exit(0);
-            }
-            Err(errno) => log::warn!("fork: {}", sys::errno_text(errno)),
-        }
-    }
-
-    fn set_cache_aside(&self) {
-        let Some(duty) = &self.cache else { return };
-        match duty.owner.act(|| set_aside(&duty.path)) {
-            Ok(Ok(target)) => log::warn!(
-                "cache file {} is damaged; it is now {}, and the next process starts afresh",
-                duty.path.display(),
-                target.display()
-            ),
-            Ok(Err(error)) => log::warn!(
-                "cache file {} is damaged, and cannot be renamed: {error}",
-                duty.path.display()
-            ),
-            // Whoever cannot become root again must not go on as somebody else.
-            Err(error) => maillog::fatal(error.to_string()),
         }
     }
 }

@@ -143,6 +143,8 @@ pub fn prepare(
                 old: location.old_cache.clone(),
                 command_directory: settings.directories.command.clone(),
                 config_directory: settings.directories.config.clone(),
+                in_use: None,
+                looked: Instant::now(),
             }),
         },
         importer: None,

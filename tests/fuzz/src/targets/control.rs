@@ -57,6 +57,7 @@ fn from_worker(messages: &[(&[u8], bool)]) {
             b'B' => FromWorker::Busy,
             b'C' => FromWorker::ImportWanted,
             b'D' => FromWorker::CacheDamaged,
+            b'U' => FromWorker::CacheInUse,
             b'M' => FromWorker::Misunderstood,
             b'O' => FromWorker::Outdated(number(bytes)),
             _ => return None,
@@ -77,21 +78,20 @@ fn from_supervisor(messages: &[(&[u8], bool)]) {
     messages.iter().for_each(|message| send(&supervisor, *message));
     let mut lowest = None;
     for (bytes, descriptor) in messages.iter().filter(|(bytes, _)| bytes.len() == SIZE) {
-        let expected = match (bytes[0], descriptor) {
-            (b'G', false) => None,
-            (b'F', true) => Some(number(bytes)),
-            _ => continue,
-        };
-        match (worker.order().unwrap(), expected) {
-            (Received::Message(ToWorker::Go), None) => {}
-            (Received::Message(ToWorker::Changed(number, file)), Some(expected)) => {
-                assert_eq!(number, expected);
+        if !matches!((bytes[0], descriptor), (b'G' | b'L', false) | (b'F', true)) {
+            continue;
+        }
+        match (worker.order().unwrap(), bytes[0]) {
+            (Received::Message(ToWorker::Go), b'G') => {}
+            (Received::Message(ToWorker::CacheLost), b'L') => {}
+            (Received::Message(ToWorker::Changed(number_of, file)), b'F') => {
+                assert_eq!(number_of, number(bytes));
                 // None is kept: the next one gets the same number.
                 let kept = *lowest.get_or_insert(file.as_raw_fd());
                 let alone = std::env::var_os("GATEPOST_FUZZ_TARGET").is_some();
                 assert!(!alone || kept == file.as_raw_fd(), "a descriptor was kept");
             }
-            (other, expected) => panic!("{other:?} instead of {expected:?}"),
+            (other, kind) => panic!("{other:?} for {kind}"),
         }
     }
     assert!(matches!(worker.order().unwrap(), Received::Nothing));
