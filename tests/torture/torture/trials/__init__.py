@@ -1,5 +1,6 @@
 """The trials, in the order in which they are run."""
 
-from . import clock, fallback, reload, soak
+from . import clock, fallback, kills, reload, soak, storage
 
-TRIALS = (*reload.TRIALS, *clock.TRIALS, *fallback.TRIALS, *soak.TRIALS)
+TRIALS = (*reload.TRIALS, *clock.TRIALS, *fallback.TRIALS, *storage.TRIALS, *kills.TRIALS,
+          *soak.TRIALS)
