@@ -42,8 +42,8 @@ extern "C" fn on_bus_error(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void)
     let page = PAGE.load(Ordering::Relaxed);
     // SAFETY: the kernel gives us a valid `siginfo_t`, with an address for this signal. What is
     // replaced is a page of a mapped file that nobody can read or write any more. Whoever touched
-    // it goes on with an empty one, which SQLite's checksums tell from a good one. mmap(2) and
-    // signal(2) are plain system calls.
+    // it goes on with an empty one, which SQLite's checksums tell from a good one. mmap(2),
+    // signal(2) and raise(3) are plain system calls.
     unsafe {
         if (*info).si_code == libc::BUS_ADRERR && page > 0 {
             let start = (*info).si_addr() as usize & !(page - 1);
@@ -60,7 +60,8 @@ extern "C" fn on_bus_error(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void)
                 return;
             }
         }
-        // Once more, and to the death.
+        // Once more, and to the death. What somebody has sent does not come again by itself.
         libc::signal(libc::SIGBUS, libc::SIG_DFL);
+        libc::raise(libc::SIGBUS);
     }
 }
