@@ -257,7 +257,9 @@ fn open_connections(
     if !mode.eq_ignore_ascii_case("wal") {
         return Ok(Err(OpenError::Other(format!("the journal mode stays {mode}"))));
     }
-    writer.pragma_update(None, "synchronous", "normal")?;
+    // The first time that SQLite syncs its log it syncs the directory too, which it has to open
+    // for that. That is possible only now.
+    writer.pragma_update(None, "synchronous", "full")?;
     // The storage thread checkpoints by itself, to see when that does not work.
     writer.pragma_update(None, "wal_autocheckpoint", 0)?;
     writer.pragma_update(None, "journal_size_limit", 8 * 1024 * 1024)?;
@@ -273,10 +275,13 @@ fn open_connections(
     let now = Reading::now();
     let (reckoning, remark) = reckon(&transaction, now)?;
     let opened = i64::try_from(reckoning.time(now).0).unwrap_or(i64::MAX);
+    // Else nothing would be written if somebody else has opened it in this very second.
+    transaction.execute("DELETE FROM meta WHERE name = ?1", [meta::LAST_OPENED])?;
     set_meta(&transaction, meta::LAST_OPENED, opened)?;
     let import_pending = get_meta(&transaction, meta::IMPORT_FINISHED)?.is_none();
     let notes = notes::read(&transaction)?;
     transaction.commit()?;
+    writer.pragma_update(None, "synchronous", "normal")?;
     writer.busy_timeout(WRITE_LOCK_WAIT)?;
 
     let connection = connect(path, options.lock_wait)?;
