@@ -1,11 +1,15 @@
-//! Who we are, and who we become.
+//! Who we are, who we become, and what is left for us to do then.
+
+pub mod sandbox;
 
 use std::ffi::CString;
 use std::io;
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::{
-    Gid, Uid, User, chdir, chroot, getgroups, initgroups, setegid, seteuid, setgid, setgroups,
+    Gid, Pid, Uid, User, chdir, chroot, getgroups, initgroups, setegid, seteuid, setgid, setgroups,
     setuid,
 };
 use thiserror::Error;
@@ -63,6 +67,21 @@ impl Owner {
         setgroups(&groups).map_err(denied("setgroups"))?;
         setegid(Gid::from_raw(0)).map_err(denied("setegid"))?;
         Ok(result)
+    }
+
+    /// Signals a process that may be this account's. Root may have no right to do so: a unit can
+    /// have it go without most of its capabilities.
+    ///
+    /// # Errors
+    /// As [`Owner::act`]; not if the process has gone.
+    pub fn signal(&self, process: Pid, signal: Signal) -> Result<(), Denied> {
+        if kill(process, signal) == Err(Errno::EPERM) {
+            self.act(|| {
+                // It may have ended by itself at this very moment.
+                let _ = kill(process, signal);
+            })?;
+        }
+        Ok(())
     }
 
     /// Becomes this account for good, in a jail if one is given: groups first, while there is

@@ -7,6 +7,7 @@ pub mod lmdb;
 pub mod message;
 #[cfg(feature = "pcre")]
 pub mod pcre;
+pub mod refused;
 #[cfg(test)]
 pub mod written;
 
@@ -164,6 +165,22 @@ pub fn epoll_add_shared(
         libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, socket.as_raw_fd(), &raw mut event)
     })
     .map(drop)
+}
+
+/// Whether a page of a file can be shared with other processes, as SQLite does with its index.
+///
+/// # Errors
+/// Those of mmap(2).
+pub fn try_sharing(file: BorrowedFd<'_>) -> nix::Result<()> {
+    use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+    let length = std::num::NonZeroUsize::MIN;
+    let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: the kernel chooses a place where nothing is, nobody reads or writes what is mapped
+    // there, and it is gone before anybody else can know of it.
+    unsafe {
+        let place = mmap(None, length, access, MapFlags::MAP_SHARED, file, 0)?;
+        munmap(place, length.get())
+    }
 }
 
 /// Gives a signal back its default effect.
@@ -350,6 +367,51 @@ fn regex_error(code: libc::c_int, regex: &libc::regex_t) -> String {
     match CStr::from_bytes_until_nul(&buffer) {
         Ok(text) => text.to_string_lossy().into_owned(),
         Err(_) => format!("Unknown error {code}"),
+    }
+}
+
+/// What is tried in tests, and no part of the program.
+#[cfg(test)]
+pub mod attempts {
+    use std::num::NonZeroUsize;
+
+    use nix::errno::Errno;
+    use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect};
+
+    const LENGTH: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+    fn map(access: ProtFlags) -> nix::Result<std::ptr::NonNull<std::ffi::c_void>> {
+        // SAFETY: the kernel chooses a place where nothing is.
+        unsafe { mmap_anonymous(None, LENGTH, access, MapFlags::MAP_PRIVATE) }
+    }
+
+    /// Memory that is code from the start.
+    pub fn map_executable() -> nix::Result<()> {
+        map(ProtFlags::PROT_READ | ProtFlags::PROT_EXEC).map(drop)
+    }
+
+    /// Memory that was data before.
+    pub fn make_executable() -> nix::Result<()> {
+        let place = map(ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
+        // SAFETY: nobody uses what is there.
+        unsafe { mprotect(place, LENGTH.get(), ProtFlags::PROT_READ | ProtFlags::PROT_EXEC) }
+    }
+
+    /// As the kernel has it; the child is gone at once.
+    pub fn fork() -> nix::Result<()> {
+        // SAFETY: what follows in the child is one system call.
+        let result = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+        if result == 0 {
+            // SAFETY: the end of a process that nobody waits for.
+            unsafe { libc::_exit(0) };
+        }
+        Errno::result(result).map(drop)
+    }
+
+    /// A call that makes no sense.
+    pub fn call(number: libc::c_long) -> nix::Result<()> {
+        // SAFETY: every argument is zero, and stands for no memory of ours.
+        Errno::result(unsafe { libc::syscall(number, 0, 0, 0, 0, 0, 0) }).map(drop)
     }
 }
 

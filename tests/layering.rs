@@ -79,6 +79,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hickory_resolver", &["dns"]),
     ("hashbrown", &["dns"]),
     ("heed", &["sys"]),
+    ("caps", &["privileges"]),
+    ("landlock", &["privileges"]),
+    ("seccompiler", &["privileges"]),
 ];
 
 /// The only crates besides the standard library that the core may use: none of them does more
@@ -98,6 +101,52 @@ const NOT_IN_CORE: &[&str] = &[
     "std::net::TcpStream",
     "std::net::UdpSocket",
 ];
+
+/// What reads the network, and what the supervisor, which keeps its rights, has no use for.
+const NOT_IN_SUPERVISOR: &[&str] = &[
+    "mio",
+    "crate::event",
+    "crate::dns::resolver",
+    "crate::dns::tcp",
+    "crate::dns::transport",
+    "crate::dns::udp",
+    "crate::postfix::pass",
+    "nix::sys::socket::accept",
+    "nix::sys::socket::accept4",
+    "nix::sys::socket::connect",
+    "nix::sys::socket::recv",
+    "nix::sys::socket::recvfrom",
+    "nix::sys::socket::recvmsg",
+    "std::net::TcpStream",
+    "std::net::UdpSocket",
+    "std::os::unix::net::UnixDatagram",
+    "std::os::unix::net::UnixStream",
+];
+
+#[test]
+fn the_supervisor_reads_no_network() {
+    let mut wrong = Vec::new();
+    let sources = sources();
+    let supervisor = sources.iter().filter(|source| source.name.starts_with("supervisor/"));
+    let supervisor: Vec<&Source> = supervisor.collect();
+    assert!(supervisor.len() > 3);
+    for source in supervisor {
+        for path in source.paths() {
+            let text = path.join("::");
+            let is_in = |name: &&str| text == **name || text.starts_with(&format!("{name}::"));
+            if NOT_IN_SUPERVISOR.iter().any(is_in) {
+                wrong.push(format!("{}: {text}", source.name));
+            }
+        }
+        // Listeners are only passed on.
+        for call in ["accept", "incoming"] {
+            if source.says(call) {
+                wrong.push(format!("{}: {call}", source.name));
+            }
+        }
+    }
+    assert_none(&wrong);
+}
 
 #[test]
 fn dependencies_point_down() {

@@ -10,7 +10,7 @@ use crate::screen::dnsbl::guard;
 use crate::screen::policy::DetailLog;
 
 /// The names that exist.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "workers",
     "client_connection_prefix_ipv6",
     "cache_file",
@@ -21,6 +21,7 @@ const NAMES: [&str; 11] = [
     NETWORKS,
     INTERFACES,
     "upstream_proxy_log_checks",
+    "sandbox",
     "fallback",
 ];
 
@@ -51,6 +52,8 @@ pub struct OwnSettings {
     pub proxy_lists: ProxyListSettings,
     /// gatepost.cf: `upstream_proxy_log_checks`, `yes` or `no`.
     pub upstream_proxy_log_checks: bool,
+    /// gatepost.cf: `sandbox`, `yes` or `no`: whether workers lock themselves in.
+    pub sandbox: bool,
     /// gatepost.cf: `fallback`, `postscreen` or `none`.
     pub fallback: Substitute,
 }
@@ -103,6 +106,7 @@ impl Default for OwnSettings {
             dnsbl_guard: guard::Mode::Enforce,
             proxy_lists: ProxyListSettings::default(),
             upstream_proxy_log_checks: true,
+            sandbox: true,
             fallback: Substitute::Postscreen,
         }
     }
@@ -172,13 +176,9 @@ impl OwnSettings {
         }
         match name {
             "upstream_proxy_log_checks" => {
-                self.upstream_proxy_log_checks = match value {
-                    "yes" => true,
-                    "no" => false,
-                    _ => return Err(not_one_of(name, value, "yes, no")),
-                };
-                Ok(())
+                set_switch(&mut self.upstream_proxy_log_checks, name, value)
             }
+            "sandbox" => set_switch(&mut self.sandbox, name, value),
             "fallback" => {
                 self.fallback = match value {
                     "postscreen" => Substitute::Postscreen,
@@ -230,6 +230,16 @@ impl OwnSettings {
 
 fn not_one_of(name: &str, value: &str, words: &str) -> String {
     format!("{name} = {value}: need one of {words}; ignored")
+}
+
+/// Sets `target` if the text is `yes` or `no`.
+fn set_switch(target: &mut bool, name: &str, value: &str) -> Result<(), String> {
+    *target = match value {
+        "yes" => true,
+        "no" => false,
+        _ => return Err(not_one_of(name, value, "yes, no")),
+    };
+    Ok(())
 }
 
 /// Sets `target` if the text is a number in bounds.

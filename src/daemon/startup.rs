@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,8 @@ use crate::control::{Channel, FromWorker, Received, ToWorker};
 use crate::event::reactor::Reactor;
 use crate::postfix::maillog;
 use crate::postfix::screen_tables::ScreenTables;
-use crate::privileges::{self, Denied, Owner};
+use crate::privileges::sandbox::{Role, Sandbox};
+use crate::privileges::{Denied, Owner};
 use crate::process;
 use crate::screen::policy::Policy;
 use crate::screen::screener::Screener;
@@ -56,6 +57,8 @@ pub struct Start {
     pub unprivileged: bool,
     /// master.cf: `chroot`; the queue directory.
     pub jail: Option<PathBuf>,
+    /// What to give up besides.
+    pub sandbox: Sandbox,
     /// Who is asked about DNS blocklists; `None` if there are none.
     pub name_servers: Option<NameServers>,
     /// How Postfix's own servers of tables are asked.
@@ -97,7 +100,11 @@ enum StartError {
 pub fn run(start: Start) -> ! {
     maillog::reinit_pid();
     match begin(start).and_then(|worker| worker.run().map_err(|e| StartError::System("poll", e))) {
-        Ok(()) => std::process::exit(0),
+        Ok(()) => {
+            // There may be something that only came up when the cache was closed.
+            maillog::finish();
+            std::process::exit(0)
+        }
         Err(error) => maillog::fatal(error.to_string()),
     }
 }
@@ -126,7 +133,7 @@ fn begin(mut start: Start) -> Result<Worker, StartError> {
 
     // The time zone is loaded from a file that the jail may lack.
     sys::local_time(UnixTime(0));
-    enter(&start.owner, start.unprivileged, start.jail.as_deref())?;
+    enter(&start)?;
 
     // A cache that is damaged in this way, too, must not be the end.
     sys::cut_off::survive().map_err(|errno| StartError::System("sigaction", errno.into()))?;
@@ -244,10 +251,16 @@ fn watchdog_bites() {
     std::process::abort();
 }
 
-fn enter(owner: &Owner, unprivileged: bool, jail: Option<&Path>) -> Result<(), Denied> {
-    match (unprivileged, jail) {
-        (true, jail) => owner.become_for_good(jail),
-        (false, Some(jail)) => privileges::enter_jail(jail),
-        (false, None) => Ok(()),
+/// After this nothing can be opened, and nothing gained. It holds for this thread and those that
+/// it starts.
+fn enter(start: &Start) -> Result<(), Denied> {
+    let role =
+        Role { owner: &start.owner, unprivileged: start.unprivileged, jail: start.jail.as_deref() };
+    for (layer, result) in start.sandbox.enter(role)? {
+        // It worked a moment ago, in another process.
+        if let Err(reason) = result {
+            log::warn!("sandbox: left out {layer}: {reason}");
+        }
     }
+    Ok(())
 }

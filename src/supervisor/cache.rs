@@ -22,7 +22,6 @@ const LONG_LIFE: Duration = Duration::from_secs(60);
 /// The cache file, seen from outside.
 #[derive(Debug)]
 pub(super) struct CacheDuty {
-    pub owner: Owner,
     /// The SQLite file.
     pub path: PathBuf,
     /// What postscreen(8) left behind.
@@ -37,10 +36,10 @@ pub(super) struct CacheDuty {
 
 impl CacheDuty {
     /// In a process of its own.
-    fn import(&self) {
+    fn import(&self, owner: &Owner) {
         maillog::reinit_pid();
         process::forget_signals();
-        if let Err(error) = self.owner.become_for_good(None) {
+        if let Err(error) = owner.become_for_good(None) {
             maillog::fatal(error.to_string());
         }
         let Some(old) = &self.old else { return };
@@ -75,10 +74,10 @@ impl CacheDuty {
 
     /// Moves what workers have had open; nobody shall mix it up with what comes. Says what has
     /// become of it.
-    fn set_aside(&mut self, what: &str) -> Result<(), Denied> {
+    fn set_aside(&mut self, owner: &Owner, what: &str) -> Result<(), Denied> {
         let Some(in_use) = self.in_use.take() else { return Ok(()) };
         let path = self.path.display();
-        match self.owner.act(|| set_aside_known(&self.path, &in_use))? {
+        match owner.act(|| set_aside_known(&self.path, &in_use))? {
             Ok(Some(target)) => log::warn!(
                 "cache file {path} {what}; it is now {}, and the next process starts afresh",
                 target.display()
@@ -132,7 +131,7 @@ impl Supervisor {
     fn set_cache_aside(&mut self, what: &str) {
         let Some(duty) = &mut self.cache else { return };
         // Whoever cannot become root again must not go on as somebody else.
-        if let Err(error) = duty.set_aside(what) {
+        if let Err(error) = duty.set_aside(&self.owner, what) {
             maillog::fatal(error.to_string());
         }
     }
@@ -150,7 +149,7 @@ impl Supervisor {
                 // Workers see their supervisor's end by their channels: the copies have to go.
                 self.workers.clear();
                 if let Some(duty) = &self.cache {
-                    duty.import();
+                    duty.import(&self.owner);
                 }
                 std::process::exit(0);
             }

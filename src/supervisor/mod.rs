@@ -12,6 +12,7 @@ mod descriptors;
 mod fallback;
 mod outside;
 mod prepare;
+mod sandbox;
 pub mod snapshots;
 mod start_error;
 mod status;
@@ -27,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -37,6 +38,7 @@ use crate::postfix::maillog;
 use crate::postfix::master::{
     Availability, BadGeneration, Environment, OptionError, Options, status_record,
 };
+use crate::privileges::Owner;
 use crate::process::end_as;
 use crate::sys;
 use cache::CacheDuty;
@@ -109,6 +111,7 @@ struct Supervisor {
     signals: SignalFd,
     workers: Vec<WorkerProcess>,
     changes: Changes,
+    owner: Owner,
     cache: Option<CacheDuty>,
     importer: Option<Pid>,
     /// After SIGTERM: when to stop waiting.
@@ -208,8 +211,7 @@ impl Supervisor {
     fn kill_and_exit(&mut self) -> ! {
         for worker in self.workers.iter().filter(|worker| worker.state != State::Gone) {
             log::warn!("worker {} does not end: killed", worker.pid);
-            // It may have ended by itself at this very moment.
-            let _ = kill(worker.pid, Signal::SIGKILL);
+            self.signal(worker.pid, Signal::SIGKILL);
         }
         self.leave()
     }
@@ -228,7 +230,7 @@ impl Supervisor {
         for worker in self.workers.iter().filter(|worker| worker.state != State::Gone) {
             // One that is ready has clients, and finishes them when we have gone.
             if !worker.was_ready {
-                let _ = kill(worker.pid, Signal::SIGKILL);
+                self.signal(worker.pid, Signal::SIGKILL);
             }
         }
         self.fallback.or_fatal(&StartError::WorkerLate(START_LIMIT))
@@ -276,8 +278,14 @@ impl Supervisor {
         self.ends_at = Some(Instant::now() + LAST_CALL);
         let workers = self.workers.iter().filter(|worker| worker.state != State::Gone);
         for pid in workers.map(|worker| worker.pid).chain(self.importer) {
-            // It may have ended by itself at this very moment.
-            let _ = kill(pid, Signal::SIGTERM);
+            self.signal(pid, Signal::SIGTERM);
+        }
+    }
+
+    fn signal(&self, process: Pid, signal: Signal) {
+        if let Err(error) = self.owner.signal(process, signal) {
+            // Whoever cannot become root again must not go on as somebody else.
+            maillog::fatal(error.to_string());
         }
     }
 

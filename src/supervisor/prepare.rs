@@ -17,6 +17,7 @@ use super::changes::{Changes, Item};
 use super::descriptors::Descriptors;
 use super::fallback::Fallback;
 use super::outside::Outside;
+use super::sandbox;
 use super::snapshots::Snapshots;
 use super::start_error::StartError;
 use super::status;
@@ -45,6 +46,7 @@ use crate::postfix::proxy_lists::{NETWORKS, ProxyListSettings};
 use crate::postfix::remote::{Customs, Generation};
 use crate::postfix::screen_tables::{NoName, ScreenTableSettings, ScreenTables};
 use crate::privileges::Owner;
+use crate::privileges::sandbox::Role;
 use crate::process;
 use crate::screen::policy::{Policy, Protocols, TlsLevel};
 use crate::screen::verdict;
@@ -126,6 +128,8 @@ pub fn prepare(
 
     let signals =
         process::catch(&[Signal::SIGTERM, Signal::SIGCHLD]).map_err(system("signalfd"))?;
+    let role = Role { owner: &owner, unprivileged: options.unprivileged, jail: jail.as_deref() };
+    let sandbox = sandbox::choose(&settings, role, &tables, name_servers.as_ref());
     let mut supervisor = Supervisor {
         descriptors: Descriptors::default(),
         fallback: Arc::clone(fallback),
@@ -135,10 +139,10 @@ pub fn prepare(
         signals,
         workers: Vec::new(),
         changes,
+        owner: owner.clone(),
         cache: match &place {
             Place::None | Place::Memory => None,
             Place::File(location) => Some(CacheDuty {
-                owner: owner.clone(),
                 path: location.sqlite_path.clone(),
                 old: location.old_cache.clone(),
                 command_directory: settings.directories.command.clone(),
@@ -184,6 +188,7 @@ pub fn prepare(
                     owner,
                     unprivileged: options.unprivileged,
                     jail,
+                    sandbox,
                     name_servers,
                     table_servers: table_servers.clone(),
                     cache,
@@ -300,21 +305,26 @@ fn of_kernel(wanted: Protocols) -> Result<Protocols, StartError> {
 /// Opens the log anew, as main.cf says.
 fn open_log(settings: &Settings, options: &Options, environment: &Environment) {
     let logging = &settings.logging;
-    let destination = match logging.maillog_file {
+    maillog::init(LogConfig {
+        syslog_name: logging.syslog_name.clone(),
+        facility: maillog::parse_facility(&logging.syslog_facility).unwrap_or(DEFAULT_FACILITY),
+        destination: log_destination(settings),
+        hostname: settings.myhostname.clone(),
+        verbose: options.verbose.saturating_add(u8::from(environment.verbose)),
+        utf8: if settings.smtputf8 { Utf8Filter::ValidUtf8 } else { Utf8Filter::AsciiOnly },
+    });
+}
+
+/// Where main.cf has the log sent to.
+pub fn log_destination(settings: &Settings) -> Destination {
+    let logging = &settings.logging;
+    match logging.maillog_file {
         None => Destination::Syslog,
         Some(_) => {
             let service = Path::new("public").join(&logging.postlog_service_name);
             Destination::Postlog(settings.directories.queue.join(service))
         }
-    };
-    maillog::init(LogConfig {
-        syslog_name: logging.syslog_name.clone(),
-        facility: maillog::parse_facility(&logging.syslog_facility).unwrap_or(DEFAULT_FACILITY),
-        destination,
-        hostname: settings.myhostname.clone(),
-        verbose: options.verbose.saturating_add(u8::from(environment.verbose)),
-        utf8: if settings.smtputf8 { Utf8Filter::ValidUtf8 } else { Utf8Filter::AsciiOnly },
-    });
+    }
 }
 
 /// Logs what a step had to say; a fatal message ends the start.

@@ -32,7 +32,7 @@ pub enum Destination {
 impl Destination {
     /// Where the service's socket may be found. In the jail the absolute path of postlogd's
     /// does not exist, but the working directory is the queue directory, inside as outside.
-    fn paths(&self) -> Vec<PathBuf> {
+    pub fn paths(&self) -> Vec<PathBuf> {
         match self {
             Destination::Syslog => vec![PathBuf::from("/dev/log")],
             Destination::Postlog(path) => {

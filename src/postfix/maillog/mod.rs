@@ -27,6 +27,7 @@ pub use record::{Form, Header, Program, Stamp, TEXT_LIMIT, Utf8Filter, format_re
 use crate::postfix::message::{Level, Message};
 use crate::screen::test_set::UnixTime;
 use crate::sys::message::Patience;
+use crate::sys::refused;
 use journal::{Journal, Moment};
 
 /// How many errors a process survives, less one.
@@ -69,6 +70,7 @@ pub fn also_stderr(on: bool) {
 ///
 /// The thirteenth error ends the process. A fatal record does not: see [`fatal`].
 pub fn write(program: Program, level: Level, text: impl AsRef<[u8]>) {
+    tell_of_refusals();
     lock().write(now(), program, level, text.as_ref());
     if level == Level::Error && ERRORS.is_exhausted_by_one_more() {
         fatal("too many errors - program terminated");
@@ -89,12 +91,22 @@ pub fn write_later(program: Program, level: Level, text: impl AsRef<[u8]>) {
 /// are out. What is left is for the next turn: a log service that is busy for a moment does not
 /// hold up the mail.
 pub fn flush() -> bool {
+    tell_of_refusals();
     lock().flush(now(), Patience::None)
 }
 
 /// Sends the records that wait, and waits for the log service.
 pub fn finish() {
+    tell_of_refusals();
     lock().flush(now(), Patience::Waits);
+}
+
+/// Whoever logs next tells of calls that the sandbox has refused: where that happens, nobody can.
+fn tell_of_refusals() {
+    for call in refused::news() {
+        let text = format!("sandbox: refused system call: {call}");
+        lock().write(now(), Program::Postscreen, Level::Warning, text.as_bytes());
+    }
 }
 
 /// Logs a message under postscreen's name.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::constant::{EmptyTable, FailTable, RandomTable, StaticTable, Surrogate};
 #[cfg(feature = "pcre")]
 use super::pcre::PcreTable;
-use super::remote::{Known, RemoteTable};
+use super::remote::{Known, RemoteTable, Server};
 use super::source::{FileSource, error_text};
 use super::sqlite::SqliteTable;
 use super::sqlite_cf::SqliteConfig;
@@ -226,6 +226,14 @@ impl Tables {
             Some(Content::Remote(table)) => Some(table),
             _ => None,
         }
+    }
+
+    /// The servers of the tables that are elsewhere.
+    pub fn servers(&self) -> impl Iterator<Item = &Server> {
+        self.entries.iter().filter_map(|entry| match &entry.content {
+            Content::Remote(table) => Some(&table.server),
+            _ => None,
+        })
     }
 
     /// main.cf: `daemon_table_open_error_is_fatal`.
