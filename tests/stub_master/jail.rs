@@ -45,12 +45,16 @@ fn the_worker_is_nobody_in_particular() {
         let unprivileged = words.contains(&"-u");
         let (uid, gid) =
             if unprivileged { (owner.uid.as_raw(), owner.gid.as_raw()) } else { (0, 0) };
-        assert_eq!(status(worker, "Uid"), ids(uid), "{words:?}");
-        assert_eq!(status(worker, "Gid"), ids(gid), "{words:?}");
+        // Who has no capabilities uses files as the owner, whoever else it is.
+        let ids_but_for_files = |id: u32, files: u32| format!("{id} {id} {id} {files}");
+        let (files, group) = (owner.uid.as_raw(), owner.gid.as_raw());
+        assert_eq!(status(worker, "Uid"), ids_but_for_files(uid, files), "{words:?}");
+        assert_eq!(status(worker, "Gid"), ids_but_for_files(gid, group), "{words:?}");
         if unprivileged {
             assert_eq!(status(worker, "Groups"), gid.to_string(), "{words:?}");
-            assert_eq!(status(worker, "CapEff"), "0000000000000000", "{words:?}");
-            assert_eq!(status(worker, "CapPrm"), "0000000000000000", "{words:?}");
+        }
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert_eq!(status(worker, set), "0000000000000000", "{words:?}");
         }
         assert_eq!(status(service.pid(), "Uid"), ids(0), "{words:?}");
         let root = fs::read_link(format!("/proc/{worker}/root")).unwrap();

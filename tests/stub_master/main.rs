@@ -38,6 +38,7 @@ mod jail;
 mod lists;
 mod logging;
 mod proxy;
+mod sandbox;
 mod start;
 mod starttls;
 mod status;

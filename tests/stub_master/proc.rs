@@ -67,3 +67,15 @@ pub fn status(pid: Pid, field: &str) -> String {
     let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     line.unwrap().split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+/// A field of /proc/PID/task/THREAD/status, of every thread.
+pub fn status_of_threads(pid: Pid, field: &str) -> Vec<String> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads
+        .map(|thread| {
+            let text = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+            let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+            line.unwrap().trim().to_owned()
+        })
+        .collect()
+}

@@ -70,6 +70,7 @@ pub struct Launch<'s> {
     words: Vec<OsString>,
     generation: u32,
     limit: String,
+    setting: Option<String>,
 }
 
 impl<'s> Launch<'s> {
@@ -87,6 +88,7 @@ impl<'s> Launch<'s> {
             words,
             generation: 1,
             limit: String::new(),
+            setting: None,
         }
     }
 
@@ -127,6 +129,12 @@ impl<'s> Launch<'s> {
         self
     }
 
+    /// Under settings of a service manager or a container; see `units.py`.
+    pub fn under(mut self, setting: &str) -> Launch<'s> {
+        self.setting = Some(setting.to_owned());
+        self
+    }
+
     /// Starts it.
     pub fn start(self) -> Service {
         let site = self.site;
@@ -157,7 +165,11 @@ impl<'s> Launch<'s> {
             command
                 .arg(numbers.join(" "))
                 .arg(queue)
-                .args([self.limit, self.name])
+                .args([self.limit, self.name.clone()])
+                .args(self.setting.iter().flat_map(|setting| {
+                    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stub_master/units.py");
+                    ["/usr/bin/python3", path, setting, &self.name]
+                }))
                 .arg(self.program)
                 .args(self.words)
                 .spawn()

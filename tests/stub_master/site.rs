@@ -70,12 +70,26 @@ fn override_lines(defaults: &str, changes: &str) -> String {
     kept.chain(changes.lines()).map(|line| format!("{line}\n")).collect()
 }
 
+/// What the log says when a worker has made a call that its sandbox refuses: that a call was
+/// forgotten.
+pub const REFUSED: &str = "sandbox: refused system call";
+
 /// See the module.
 pub struct Site {
     // In the order in which they go.
     pub log: Maillog,
     listeners: Vec<TcpListener>,
     directory: Directory,
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let records = self.log.records();
+            let refused = records.iter().find(|record| record.text.contains(REFUSED));
+            assert!(refused.is_none(), "{refused:?}");
+        }
+    }
 }
 
 impl Site {
