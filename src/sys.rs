@@ -104,6 +104,14 @@ pub fn executed_as() -> Option<PathBuf> {
     Some(PathBuf::from(OsStr::from_bytes(name.to_bytes())))
 }
 
+/// How many descriptors are open of those below a number.
+pub fn open_descriptors(below: usize) -> usize {
+    // Beyond these nobody has any at a start.
+    let numbers = 0..RawFd::try_from(below.min(4096)).unwrap_or(4096);
+    // SAFETY: F_GETFD has no effect on memory or on the descriptor.
+    numbers.filter(|number| unsafe { libc::fcntl(*number, libc::F_GETFD) } >= 0).count()
+}
+
 /// Which side of a fork(2) this is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fork {

@@ -45,6 +45,13 @@ impl Sources {
     }
 }
 
+/// Closes a connection by a reset, as if the client had died.
+pub fn reset(stream: TcpStream) {
+    let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
+    // If that fails, the connection is closed in the usual way.
+    let _ = setsockopt(&stream, sockopt::Linger, &at_once);
+}
+
 /// A socket that is about to connect.
 pub struct Client(OwnedFd);
 
@@ -57,6 +64,11 @@ impl Client {
         setsockopt(&client, sockopt::IpBindAddressNoPort, &true)?;
         bind(client.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(source, 0)))?;
         Ok(Client(client))
+    }
+
+    /// Takes as little at a time as the kernel allows.
+    pub fn have_little_room(&self) -> Result<(), Errno> {
+        setsockopt(&self.0, sockopt::RcvBuf, &1)
     }
 
     /// Connects, without waiting for that.

@@ -20,10 +20,10 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeSpec, TimeValLike};
 
-use super::clients::Client;
+use super::clients::{Client, reset};
 use super::options::{Load, Pace};
 use super::tally::Tally;
-use super::visit::{End, Kind, Result as VisitResult, Visit};
+use super::visit::{Dawdling, End, Kind, MUCH, Result as VisitResult, Visit};
 use super::{Outcome, id_of, raise_descriptor_limit, token};
 
 /// A visit that is not over by then, and by the greet wait, has timed out.
@@ -35,6 +35,9 @@ const BATCH: usize = 32;
 /// How long before the end of the wait early talkers speak: from so much to one step, in steps.
 const EARLIEST: u32 = 20;
 const STEP: Duration = Duration::from_millis(1);
+
+/// How often those who dawdle do something.
+const SLOWNESS: Duration = Duration::from_secs(1);
 
 /// epoll_wait(2) counts in milliseconds. What is due sooner than this is waited for precisely.
 const NEAR: Duration = Duration::from_millis(20);
@@ -72,7 +75,7 @@ struct Generator<'a> {
     open: Slots<Open>,
     /// When visits are out of time, in order; those that are over may be among them.
     limits: VecDeque<(Instant, SessionId)>,
-    /// When early talkers speak.
+    /// When early talkers speak, and those who dawdle go on.
     speeches: BinaryHeap<Reverse<(Instant, SessionId)>>,
     tally: Tally,
     start: Instant,
@@ -174,6 +177,9 @@ impl Generator<'_> {
         self.tally.begun += 1;
         let source = self.options.sources.address(number);
         let client = Client::new(source).map_err(|errno| format!("socket at {source}: {errno}"))?;
+        if self.options.kind == Kind::Slow {
+            client.have_little_room()?;
+        }
         let connected = Instant::now();
         // That of a closed loop is now, not before the socket was made.
         let began = if matches!(self.options.pace, Pace::InFlight(_)) { connected } else { began };
@@ -185,7 +191,12 @@ impl Generator<'_> {
             }
             Err(errno) => return Err(format!("connect from {source}: {errno}").into()),
         };
-        let visit = Visit::new(self.options.kind);
+        let mut visit = Visit::new(self.options.kind, number);
+        if visit.resets() {
+            reset(stream);
+            self.tally.add(visit.end(End::Left));
+            return Ok(());
+        }
         let id = self.open.insert(Open { stream, visit, began, connected, late: false });
         let id = id.ok_or("too many visits")?;
         if let Some(open) = self.open.get_mut(id) {
@@ -245,6 +256,10 @@ impl Generator<'_> {
     fn read(&mut self, id: SessionId, ended: bool) {
         loop {
             let Some(open) = self.open.get_mut(id) else { return };
+            if open.visit.dawdles() == Some(Dawdling::Reads) {
+                // It would take it hours to find out.
+                return if ended { self.end(id, End::Left) } else { () };
+            }
             match open.stream.read(self.buffer.as_mut_slice()) {
                 Ok(0) => return self.end(id, End::Closed),
                 Ok(length) => {
@@ -258,6 +273,12 @@ impl Generator<'_> {
                     }
                     if heard.banner {
                         self.tally.banner.add(now.saturating_duration_since(open.began));
+                    }
+                    if open.visit.resets() {
+                        return self.leave(id);
+                    }
+                    if heard.banner && open.visit.dawdles().is_some() {
+                        self.speeches.push(Reverse((now, id)));
                     }
                     if let Some(command) = heard.say {
                         // What goes wrong is seen by the next read.
@@ -279,6 +300,13 @@ impl Generator<'_> {
         }
     }
 
+    /// Without a word.
+    fn leave(&mut self, id: SessionId) {
+        let Some(open) = self.open.remove(id) else { return };
+        reset(open.stream);
+        self.tally.add(open.visit.end(End::Left));
+    }
+
     fn end(&mut self, id: SessionId, end: End) {
         let Some(open) = self.open.remove(id) else { return };
         self.held -= usize::from(open.visit.stays());
@@ -293,13 +321,25 @@ impl Generator<'_> {
         }
     }
 
-    /// Lets early talkers speak whose time has come.
+    /// Lets early talkers speak, and those who dawdle go on, whose time has come.
     fn speak(&mut self) {
         while let Some(Reverse((at, id))) = self.speeches.peek().copied()
             && at <= Instant::now()
         {
             self.speeches.pop();
             let Some(open) = self.open.get_mut(id) else { continue };
+            if let Some(dawdling) = open.visit.dawdles() {
+                // What goes wrong is seen by the next read.
+                match dawdling {
+                    Dawdling::Writes => drop(open.stream.write(open.visit.drip())),
+                    Dawdling::Reads => {
+                        drop(open.stream.read(&mut [0]));
+                        drop(open.stream.write(&MUCH));
+                    }
+                }
+                self.speeches.push(Reverse((at + SLOWNESS, id)));
+                continue;
+            }
             let Some(command) = open.visit.speak() else {
                 // The banner was faster.
                 open.late = true;

@@ -49,9 +49,10 @@ pub struct Load {
 }
 
 const USAGE: &str = "\
-usage: visits load known|new|pregreet|engine|early|hold --server ADDR:PORT --sources NET
-           [--first N] [--spread N] [--stride N] [--count N] (--in-flight N | --rate PER_SECOND)
-           [--greet-wait SECONDS] [--hold SECONDS] [--seconds S]
+usage: visits load known|new|pregreet|engine|early|hold|slow|drip|reset
+           --server ADDR:PORT --sources NET [--first N] [--spread N] [--stride N] [--count N]
+           (--in-flight N | --rate PER_SECOND) [--greet-wait SECONDS] [--hold SECONDS]
+           [--seconds S]
        visits smtpd --socket PATH
        visits log --socket PATH [--keep FILE]";
 

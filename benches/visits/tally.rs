@@ -65,7 +65,7 @@ impl Tally {
             }
             Result::Lost(End::Refused) => self.refused += 1,
             Result::Lost(End::Reset) => self.reset += 1,
-            Result::Lost(End::Closed | End::Released) => self.closed += 1,
+            Result::Lost(End::Closed | End::Released | End::Left) => self.closed += 1,
             Result::Lost(End::Timeout) => self.timeout += 1,
         }
     }

@@ -17,16 +17,26 @@ pub enum Kind {
     Early,
     /// Stays as long as it is told to.
     Hold,
+    /// Asks for much after the banner, and reads a byte a second.
+    Slow,
+    /// Waits for the banner, and says a byte a second.
+    Drip,
+    /// Resets the connection: some clients at once, others when they hear the first, second ...
+    /// line.
+    Reset,
 }
 
 /// What the kinds are called on the command line.
-pub const NAMES: [(&str, Kind); 6] = [
+pub const NAMES: [(&str, Kind); 9] = [
     ("known", Kind::Known),
     ("new", Kind::New),
     ("pregreet", Kind::Pregreet),
     ("engine", Kind::Engine),
     ("early", Kind::Early),
     ("hold", Kind::Hold),
+    ("slow", Kind::Slow),
+    ("drip", Kind::Drip),
+    ("reset", Kind::Reset),
 ];
 
 impl Kind {
@@ -54,6 +64,27 @@ const MESSAGE: [&[u8]; 3] = [
     b"RCPT TO:<user@example.test>\r\n",
 ];
 
+/// What is asked for again and again in order not to be read.
+const GREED: &[u8] = b"EHLO x\r\n";
+pub const MUCH: [u8; 4096] = much();
+
+const fn much() -> [u8; 4096] {
+    let mut much = [0; 4096];
+    let mut place = 0;
+    while place < much.len() {
+        much[place] = GREED[place % GREED.len()];
+        place += 1;
+    }
+    much
+}
+
+/// What is said a byte at a time.
+const WORDS: &[u8] = b"NOOP and some more words that take long\r\n";
+
+/// Before as many different lines resets come: the teaser, the banner, and the replies to
+/// [`MESSAGE`].
+const PHASES: u64 = 6;
+
 /// Where a visit is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
@@ -77,6 +108,10 @@ pub struct Visit {
     spoke: bool,
     /// The reply that counts: the last one before QUIT is said.
     reply: Option<u16>,
+    /// How many more times it listens before it resets the connection.
+    patience: u64,
+    /// How many bytes were said one by one.
+    dripped: usize,
 }
 
 /// What there was in some bytes.
@@ -103,6 +138,15 @@ pub enum End {
     Timeout,
     /// We have held it long enough.
     Released,
+    /// The client did, as it was about to.
+    Left,
+}
+
+/// What is done a byte at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dawdling {
+    Reads,
+    Writes,
 }
 
 /// What has become of a visit.
@@ -115,9 +159,11 @@ pub enum Result {
 }
 
 impl Visit {
-    /// Connecting.
-    pub fn new(kind: Kind) -> Visit {
+    /// Connecting; so many have come before.
+    pub fn new(kind: Kind, number: u64) -> Visit {
         Visit {
+            patience: number % PHASES,
+            dripped: 0,
             kind,
             step: Step::Greeting,
             head: LineHead::default(),
@@ -155,6 +201,32 @@ impl Visit {
         Some(EARLY)
     }
 
+    /// Whether the time has come to reset the connection.
+    pub fn resets(&mut self) -> bool {
+        if self.kind != Kind::Reset {
+            return false;
+        }
+        let now = self.patience == 0;
+        self.patience = self.patience.saturating_sub(1);
+        now
+    }
+
+    /// Whether it takes its time now, in one way or the other.
+    pub fn dawdles(&self) -> Option<Dawdling> {
+        match (self.kind, self.step) {
+            (Kind::Slow, Step::Message(_)) => Some(Dawdling::Reads),
+            (Kind::Drip, Step::Message(_)) => Some(Dawdling::Writes),
+            _ => None,
+        }
+    }
+
+    /// The next byte to say.
+    pub fn drip(&mut self) -> &'static [u8] {
+        let place = self.dripped % WORDS.len();
+        self.dripped += 1;
+        WORDS.get(place..=place).unwrap_or_default()
+    }
+
     /// Whether it may stay: it has been greeted, and not been turned down.
     pub fn stays(&self) -> bool {
         self.kind == Kind::Hold && self.heard && self.step == Step::Greeting
@@ -164,6 +236,7 @@ impl Visit {
     pub fn end(&self, end: End) -> Result {
         match (end, self.reply) {
             (End::Released, _) if self.stays() => Result::Finished(220),
+            (End::Left, reply) => Result::Finished(reply.unwrap_or(0)),
             // A server that closes with something unread resets.
             (End::Closed | End::Reset, Some(code)) if self.step == Step::Over => {
                 Result::Finished(code)
@@ -191,7 +264,8 @@ impl Visit {
         (self.step, heard.say) = match (self.kind, MESSAGE.get(next)) {
             _ if last => (Step::Over, None),
             (Kind::Hold, _) => (Step::Greeting, None),
-            (Kind::Engine, Some(command)) => (Step::Message(next), Some(*command)),
+            (Kind::Slow | Kind::Drip, _) => (Step::Message(0), None),
+            (Kind::Engine | Kind::Reset, Some(command)) => (Step::Message(next), Some(*command)),
             _ => (Step::Quit, Some(QUIT)),
         };
     }

@@ -75,6 +75,15 @@ class Clients:
         if not line.startswith('{"holding"'):
             raise Wrong(f"the clients are not held: {line}{self._process.stderr.read()}")
 
+    def running(self) -> bool:
+        """Whether it goes on."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """Ends it; the kernel closes its connections."""
+        self._process.kill()
+        self._process.communicate()
+
     def result(self) -> Load:
         """Waits for the end; who is held is let go."""
         try:
@@ -115,6 +124,14 @@ class Smtpd(_StandIn):
     def __init__(self, visits: Path, path: Path):
         super().__init__([visits, "smtpd", "--socket", path], path)
 
+    def pause(self) -> None:
+        """Lets it take nobody until it may go on."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """The end of that."""
+        self._process.send_signal(signal.SIGCONT)
+
     def end(self) -> int:
         """Ends it, and says how many clients it was given."""
         counts = self._line(signal.SIGTERM)
@@ -132,6 +149,11 @@ class Log(_StandIn):
         super().__init__([visits, "log", "--socket", path, *options], path)
         self._counts: Counter[str] = Counter()
         self.troubles: Counter[str] = Counter()
+
+    def end(self) -> None:
+        """Ends it; the socket stays as a file."""
+        self._line(signal.SIGTERM)
+        self._process.wait()
 
     def start_count(self) -> None:
         """Forgets what was counted."""

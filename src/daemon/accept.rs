@@ -1,21 +1,24 @@
 //! New connections.
 
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
+use mio::unix::SourceFd;
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::worker::{Timer, Worker};
 use crate::event::conn::Conn;
-use crate::event::reactor::MOST_SOURCES;
+use crate::event::reactor::{MOST_SOURCES, Source};
 use crate::screen::event::{Input, Now};
+use crate::screen::ration::Ration;
 use crate::sys;
 
-/// How long to wait when there is no descriptor left for a connection.
+/// How long to wait when accept(2) fails, as there is no descriptor or memory left in the system.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// How many connections a worker without siblings takes in at a time. The others wait for the
@@ -39,6 +42,29 @@ impl Company {
             Company::Alone => BATCH,
             Company::Siblings => 1,
         }
+    }
+}
+
+/// Whether clients are taken in.
+#[derive(Debug, Default)]
+pub(super) struct Accepting {
+    /// There was no room for the next client: the listen queues are not looked at until there
+    /// is, and then all of them, as what the reactor had to say of them has gone by.
+    full: bool,
+    /// Clients wait since there was no room, or since accept(2) failed: what the log was told
+    /// then still holds.
+    shortage: bool,
+    /// What is left to say about that.
+    ration: Option<Ration>,
+}
+
+impl Accepting {
+    /// Clients begin to wait. Returns whether that is to be logged: as [`Ration::take`].
+    fn falls_short(&mut self, now: Instant) -> Option<u64> {
+        if std::mem::replace(&mut self.shortage, true) {
+            return None;
+        }
+        self.ration.get_or_insert_with(|| Ration::new(now)).take(now)
     }
 }
 
@@ -86,15 +112,20 @@ impl Worker {
     /// its greet wait would be too short.
     pub(super) fn accept(&mut self, number: u32, now: Now) {
         for _ in 0..self.settings.company.batch() {
+            if self.accepting.full || !self.room.for_client(self.taken()) {
+                return self.no_room(now);
+            }
             let Some(listener) = self.listeners.get(number as usize) else { return };
             match listener.socket.accept().map_err(refused) {
                 Ok((stream, peer)) => {
                     let local = listener.address.map_or_else(|| stream.local_addr(), Ok);
-                    self.accept_trouble = false;
                     let its = self.now();
                     self.welcome(stream, peer, local, its);
                 }
-                Err(Refused::Nothing) => return,
+                Err(Refused::Nothing) => {
+                    self.accepting.shortage = false;
+                    return;
+                }
                 Err(Refused::Gone) => {}
                 Err(Refused::Trouble(error)) => return self.accept_failed(&error, now),
             }
@@ -119,6 +150,9 @@ impl Worker {
 
     fn take_the_last(&mut self, listener: &Listener, now: Now) {
         for _ in 0..BATCH {
+            if !self.room.for_client(self.taken()) {
+                return;
+            }
             match listener.socket.accept().map_err(refused) {
                 Ok((stream, peer)) => {
                     let local = listener.address.map_or_else(|| stream.local_addr(), Ok);
@@ -164,16 +198,83 @@ impl Worker {
         }
     }
 
+    /// How many descriptors are with clients and channels to tlsproxy(8).
+    pub(super) fn taken(&self) -> usize {
+        self.conns.len() + self.asking.len()
+    }
+
+    fn no_room(&mut self, now: Now) {
+        if std::mem::replace(&mut self.accepting.full, true) {
+            return;
+        }
+        if self.settings.company == Company::Siblings {
+            // They may have room, and would not be woken for what we are woken for.
+            for listener in &self.listeners {
+                let socket = listener.socket.as_raw_fd();
+                // If it fails, we are woken, and do nothing.
+                let _ = self.reactor.deregister(&mut SourceFd(&socket));
+            }
+        }
+        if let Some(unsaid) = self.accepting.falls_short(now.mono) {
+            log::warn!(
+                "no file descriptors for more than {} clients, as the limit is {}; new ones wait \
+                 until there are{}",
+                self.room.clients,
+                self.room.limit,
+                Unsaid(unsaid)
+            );
+        }
+    }
+
+    /// If it was for want of room that clients were left waiting, and there is some now, they
+    /// have their turn.
+    pub(super) fn go_on_accepting(&mut self) {
+        if self.accepting.full && self.room.for_client(self.taken()) {
+            self.accepting.full = false;
+            if self.settings.company == Company::Siblings {
+                self.listen_again();
+            }
+            self.acceptable.clear();
+            self.acceptable.extend((0..).take(self.listeners.len()));
+        }
+    }
+
+    fn listen_again(&mut self) {
+        for (number, listener) in (0..).zip(&self.listeners) {
+            let source = Source::Listener(number);
+            match self.reactor.register_shared(&listener.socket, source) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                    log::warn!("epoll_ctl: {}", sys::errno_text(sys::errno_of(&error)));
+                    // At the end of the next turn.
+                    self.accepting.full = true;
+                }
+                _ => {}
+            }
+        }
+    }
+
     fn accept_failed(&mut self, error: &io::Error, now: Now) {
-        if !self.accept_trouble {
-            self.accept_trouble = true;
+        if let Some(unsaid) = self.accepting.falls_short(now.mono) {
             let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
             log::warn!(
-                "accept connection: {}; trying again until it works",
-                sys::errno_text(errno)
+                "accept connection: {}; trying again until it works{}",
+                sys::errno_text(errno),
+                Unsaid(unsaid)
             );
         }
         self.timers.set(Timer::Accept, now.mono + RETRY);
+    }
+}
+
+/// How often a trouble was not logged.
+struct Unsaid(u64);
+
+impl fmt::Display for Unsaid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            count => write!(f, " ({count} more times since the last such line)"),
+        }
     }
 }
 
@@ -214,6 +315,23 @@ mod tests {
         let (stream, _) = listener.socket.accept().unwrap();
         assert!(getsockopt(&stream, sockopt::KeepAlive).unwrap());
         assert_eq!(stream.local_addr().unwrap(), address);
+    }
+
+    #[test]
+    fn a_shortage_is_logged_once_and_many_are_now_and_then() {
+        let mut accepting = Accepting::default();
+        let now = Instant::now();
+        assert_eq!(accepting.falls_short(now), Some(0));
+        assert_eq!(accepting.falls_short(now + Duration::from_secs(3600)), None);
+        let mut said = 1;
+        for _ in 0..100 {
+            accepting.shortage = false;
+            said += usize::from(accepting.falls_short(now).is_some());
+        }
+        assert_eq!(said, 3);
+        accepting.shortage = false;
+        assert_eq!(accepting.falls_short(now + Duration::from_secs(60)), Some(98));
+        assert_eq!(Unsaid(98).to_string(), " (98 more times since the last such line)");
     }
 
     #[test]

@@ -16,8 +16,8 @@ use crate::screen::session::SessionId;
 /// How long a client may take to read our last word.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How many sockets may wait for that. Beyond it clients are closed on at once, as
-/// postscreen(8) closes on all.
+/// How many sockets may wait for that. Beyond it, and where descriptors become scarce, clients
+/// are closed on at once, as postscreen(8) closes on all.
 const MOST_LINGERING: usize = 1000;
 
 /// What the names of notes about DNS blocklists begin with.
@@ -125,9 +125,10 @@ impl Worker {
     fn close(&mut self, id: SessionId, now: Now) {
         self.sources.inquiries.forget(Asker::Session(id));
         self.abandon_tls(id);
+        let may_linger = self.lingering < MOST_LINGERING && self.room.for_lingering(self.taken());
         let Some(conn) = self.conns.get_mut(id) else { return };
         self.timers.cancel(Timer::Session(id));
-        if self.lingering < MOST_LINGERING {
+        if may_linger {
             let farewell = conn.say_farewell(&self.reactor, id);
             if conn.is_lingering() {
                 self.lingering += 1;

@@ -28,12 +28,14 @@ impl ListLookups {
         rules: &DnsblRules,
         names: NameServers,
         reactor: &Reactor,
+        most_sockets: usize,
         now: Instant,
     ) -> std::io::Result<ListLookups> {
         let servers = servers(&names);
         let domains = rules.lists.iter().map(|(_, list)| list.domain.clone()).collect();
         let (registry, token) = (reactor.share()?, Source::dns_token);
-        let resolver = Resolver::new(registry, token, servers, domains, Limits::default(), now);
+        let limits = Limits { sockets: most_sockets, ..Limits::default() };
+        let resolver = Resolver::new(registry, token, servers, domains, limits, now);
         Ok(ListLookups { resolver, names, timeout: rules.timeout, answers: Vec::new() })
     }
 

@@ -1,13 +1,14 @@
 //! The worker: the process that serves clients. It decides nothing.
 //!
 //! `startup` opens what it needs and locks itself in, `worker` is the loop, `accept` takes
-//! connections in, `clients` reports what their sockets say, `effects` does what the core wants
+//! connections in as long as `descriptors` has room for them, `clients` reports what their sockets say, `effects` does what the core wants
 //! done, `hand_offs` passes clients to smtpd(8), `starttls` to tlsproxy(8), `lookups` answers the core's questions, `lists` asks DNS
 //! blocklists on its behalf at the servers that `names` knows, `lifecycle` obeys the supervisor and
 //! signals, `status` tells what was counted.
 
 mod accept;
 mod clients;
+mod descriptors;
 mod effects;
 mod hand_offs;
 mod inquiries;
@@ -22,6 +23,7 @@ mod table_servers;
 mod worker;
 
 pub use accept::Company;
+pub use descriptors::needed as needed_descriptors;
 pub use names::{Content, NameServers, ResolvConf};
 pub use starttls::Tlsproxy;
 pub use startup::{CacheStart, Start, run};

@@ -65,6 +65,10 @@ impl Worker {
     }
 
     fn connect_tlsproxy(&mut self, id: SessionId, client: SocketAddr) -> Result<(), Errno> {
+        if !self.room.for_channel(self.taken()) {
+            // Others are waiting for tlsproxy(8), too: as if its listen queue were full.
+            return Err(Errno::EAGAIN);
+        }
         let channel = tlsproxy::connect(&self.settings.tlsproxy.path)?;
         let mut channel = UnixStream::from_std(channel.into());
         let source = Source::TlsChannel(id);

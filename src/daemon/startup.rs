@@ -1,5 +1,6 @@
 //! From a fresh fork to a worker in its jail.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
@@ -11,6 +12,7 @@ use nix::sys::signal::Signal;
 use thiserror::Error;
 
 use super::accept::Listener;
+use super::descriptors::{Needs, Room};
 use super::effects::saved_lists;
 use super::hand_offs::HandOffs;
 use super::inquiries::Inquiries;
@@ -149,15 +151,22 @@ fn begin(mut start: Start) -> Result<Worker, StartError> {
         .map_err(system("cannot start the storage thread"))?;
 
     let listeners: io::Result<_> = start.listeners.into_iter().map(Listener::new).collect();
+    let needs =
+        Needs::new(&start.policy, start.tables.tables().servers().collect::<HashSet<_>>().len());
+    let room = Room::find(needs).map_err(|errno| StartError::System("getrlimit", errno.into()))?;
     let lists = start
         .name_servers
-        .map(|names| ListLookups::new(&start.policy.dnsbl, names, &reactor, Instant::now()))
+        .map(|names| {
+            let now = Instant::now();
+            ListLookups::new(&start.policy.dnsbl, names, &reactor, room.lookups, now)
+        })
         .transpose()
         .map_err(system("epoll"))?;
     let worker = Worker::new(Parts {
         reactor,
         hand_offs,
         lists,
+        room,
         saved_lists,
         listeners: listeners.map_err(system("fcntl"))?,
         screener: Screener::new(start.policy),

@@ -35,7 +35,7 @@ use crate::sys::{errno_of, errno_text};
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// How many connections a server gets at most.
-const MOST_CONNECTIONS: usize = 4;
+pub(super) const MOST_CONNECTIONS: usize = 4;
 
 /// How many questions may wait for a server.
 const LONGEST_QUEUE: usize = 10_000;

@@ -16,8 +16,9 @@ use mio::unix::SourceFd;
 use nix::errno::Errno;
 use nix::sys::signalfd::SignalFd;
 
-use super::accept::{Company, Listener};
+use super::accept::{Accepting, Company, Listener};
 use super::clients::read_size;
+use super::descriptors::Room;
 use super::hand_offs::HandOffs;
 use super::lists::ListLookups;
 use super::lookups::Sources;
@@ -72,7 +73,8 @@ pub struct Worker {
     pub(super) log_waits: bool,
     /// How many sockets wait for their end; see [`Conn::say_farewell`].
     pub(super) lingering: usize,
-    pub(super) accept_trouble: bool,
+    pub(super) accepting: Accepting,
+    pub(super) room: Room,
     /// Reused from turn to turn.
     pub(super) outputs: Vec<Output>,
     pub(super) text: String,
@@ -211,6 +213,8 @@ pub struct Parts {
     pub table_servers: TableServers,
     /// The way to DNS blocklists.
     pub lists: Option<ListLookups>,
+    /// How many descriptors clients may have.
+    pub(super) room: Room,
     /// What earlier processes have stored of DNS blocklists.
     pub saved_lists: Vec<Saved>,
     /// The rest of main.cf.
@@ -262,7 +266,8 @@ impl Worker {
             hand_offs: parts.hand_offs,
             log_waits: false,
             lingering: 0,
-            accept_trouble: false,
+            accepting: Accepting::default(),
+            room: parts.room,
             outputs: Vec::new(),
             text: String::new(),
             bytes: Vec::new(),
@@ -362,6 +367,7 @@ impl Worker {
         }
         self.tables_elsewhere(now);
         self.hand_off_clients();
+        self.go_on_accepting();
         self.watch_idleness(now);
     }
 

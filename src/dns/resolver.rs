@@ -46,6 +46,8 @@ pub struct Limits {
     pub under_way: usize,
     /// How many TCP connections are open at once.
     pub connections: usize,
+    /// How many sockets there are in all.
+    pub sockets: usize,
     /// How many answers are remembered.
     pub answers: usize,
     /// Whether questions are asked in random letter case, which most servers repeat, and a
@@ -55,7 +57,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { under_way: 150, connections: 20, answers: 20_000, mixed_case: false }
+        Limits { under_way: 150, connections: 20, sockets: 116, answers: 20_000, mixed_case: false }
     }
 }
 
@@ -123,7 +125,7 @@ impl Resolver {
         let list = servers.list.clone();
         Resolver {
             ranking: Ranking::new(&servers),
-            transport: Transport::new(registry, token, list, limits.connections),
+            transport: Transport::new(registry, token, list, limits.connections, limits.sockets),
             cache: AnswerCache::new(limits.answers),
             servers,
             domains,

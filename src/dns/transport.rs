@@ -39,6 +39,7 @@ pub(super) struct Transport {
     udp: Vec<Vec<ChannelId>>,
     tcp: usize,
     most_tcp: usize,
+    most_sockets: usize,
     sweep_at: Option<Instant>,
     /// Look-ups of which a datagram was refused, with the server.
     refused: Vec<(LookupId, usize)>,
@@ -134,6 +135,7 @@ impl Transport {
         token: TokenMaker,
         servers: Vec<SocketAddr>,
         most_tcp: usize,
+        most_sockets: usize,
     ) -> Transport {
         Transport {
             registry,
@@ -143,6 +145,7 @@ impl Transport {
             channels: super::Slots::default(),
             tcp: 0,
             most_tcp,
+            most_sockets,
             sweep_at: None,
             refused: Vec::new(),
             question: Vec::new(),
@@ -234,6 +237,9 @@ impl Transport {
     }
 
     fn open_udp(&mut self, server: usize, now: Instant) -> Result<ChannelId, SendError> {
+        if self.channels.len() >= self.most_sockets {
+            return Err(SendError::Shortage);
+        }
         let address = *self.servers.get(server).ok_or(SendError::Unreachable)?;
         let udp = Udp::open(server, address, now).map_err(|error| send_error(&error))?;
         let channel = self.insert(Channel::Udp(udp))?;
@@ -251,7 +257,7 @@ impl Transport {
         lookup: LookupId,
         name: &QueryName,
     ) -> Result<ChannelId, SendError> {
-        if self.tcp >= self.most_tcp {
+        if self.tcp >= self.most_tcp || self.channels.len() >= self.most_sockets {
             return Err(SendError::Shortage);
         }
         let address = *self.servers.get(server).ok_or(SendError::Unreachable)?;

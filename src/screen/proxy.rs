@@ -1,10 +1,12 @@
 //! Before the first step, for clients that come through a proxy: whom the proxy speaks for.
 //!
-//! Nothing is said or logged of a connection until its header is in, and it counts for nothing.
-//! The header is taken out of the socket to the byte, so that what follows it is the client's.
+//! Nothing is said or logged of a connection until its header is in, and it does not count among
+//! the sessions. The header is taken out of the socket to the byte, so that what follows it is
+//! the client's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use super::census::End;
 use super::connect;
@@ -15,6 +17,7 @@ use super::ration::Ration;
 use super::reply::Reply;
 use super::screener::{Screener, Turn};
 use super::session::SessionId;
+use super::slots::ById;
 use super::verdict::{self, Approach, Spoken};
 
 /// A connection whose proxy has not said whom it speaks for.
@@ -28,6 +31,61 @@ pub(super) struct Approaching {
     listed: bool,
     /// It has sent something.
     has_begun: bool,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Lobby {
+    waiting: ById<Approaching>,
+    /// In the order in which they came. Those that do not wait any more may be among them.
+    order: VecDeque<SessionId>,
+    /// What is left to say about those that had to go for others.
+    crowd: Option<Ration>,
+}
+
+impl Lobby {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether this is one of them.
+    pub fn has(&self, id: SessionId) -> bool {
+        self.waiting.get(id).is_some()
+    }
+
+    /// Their ids.
+    pub fn ids(&self) -> impl Iterator<Item = SessionId> {
+        self.waiting.iter().map(|(id, _)| id)
+    }
+
+    fn enter(&mut self, id: SessionId, approaching: Approaching) {
+        // Proxies say at once whom they speak for: next to all in the queue have left.
+        if self.order.len() > 2 * self.waiting.len() + 16 {
+            self.order.retain(|id| self.waiting.get(*id).is_some());
+        }
+        self.order.push_back(id);
+        self.waiting.insert(id, approaching);
+    }
+
+    fn leave(&mut self, id: SessionId) -> Option<Approaching> {
+        self.waiting.remove(id)
+    }
+
+    /// Takes out the one that has waited longest.
+    fn evict(&mut self) -> Option<SessionId> {
+        while let Some(id) = self.order.pop_front() {
+            if self.waiting.remove(id).is_some() {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// As [`Ration::take`].
+    fn ration(&mut self, now: Instant) -> Option<u64> {
+        self.crowd.get_or_insert_with(|| Ration::new(now)).take(now)
+    }
 }
 
 /// A connection was accepted, from a client or from a proxy.
@@ -65,18 +123,31 @@ pub(super) fn connected(
         }
         Approach::Proxy { listed } => {
             turn.log_messages(messages);
+            make_room(screener, turn);
             turn.out.push(Output::Watch(id, Watch::Peek));
             turn.out.push(Output::SetDeadline(id, turn.now.mono + rules.timeout));
             let approaching = Approaching { peer, server, listed, has_begun: false };
-            screener.approaching.insert(id, approaching);
+            screener.approaching.enter(id, approaching);
         }
+    }
+}
+
+/// Silent connections must not keep proxies out that have something to say, and these say it at
+/// once. So when there are as many as there may be, it is the oldest that has to go.
+fn make_room(screener: &mut Screener, turn: &mut Turn<'_>) {
+    while !verdict::may_approach(&screener.policy.limits, screener.approaching.len()) {
+        let Some(oldest) = screener.approaching.evict() else { return };
+        if let Some(unsaid) = screener.approaching.ration(turn.now.mono) {
+            turn.log(LogLine::Proxy(ProxyLine::Crowd { unsaid }));
+        }
+        dismiss(screener, turn, oldest, Reply::NoResources, End::TurnedAway);
     }
 }
 
 /// The proxy has said something: all it has said is looked at anew.
 pub(super) fn peeked(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, data: &[u8]) {
     let Some(rules) = screener.policy.upstream_proxy else { return };
-    let Some(approaching) = screener.approaching.get_mut(id) else { return };
+    let Some(approaching) = screener.approaching.waiting.get_mut(id) else { return };
     approaching.has_begun = true;
     let Approaching { peer, server, listed, .. } = *approaching;
     let (length, proxied) = match proxy_protocol::parse(data, screener.policy.protocols) {
@@ -91,7 +162,7 @@ pub(super) fn peeked(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId
             }
         },
     };
-    screener.approaching.remove(id);
+    screener.approaching.leave(id);
     turn.out.push(Output::Watch(id, Watch::Nothing));
     turn.out.push(Output::Consume(id, length));
     let (client, server) = proxied.unwrap_or((peer, server));
@@ -103,7 +174,7 @@ pub(super) fn peeked(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId
 }
 
 fn refuse(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, wrong: Wrong, data: &[u8]) {
-    screener.approaching.remove(id);
+    screener.approaching.leave(id);
     let data = data.get(..HEADER_LIMIT).unwrap_or(data).into();
     turn.log(LogLine::Proxy(ProxyLine::Wrong { wrong, data }));
     dismiss(screener, turn, id, Reply::NoResources, End::TurnedAway);
@@ -111,7 +182,7 @@ fn refuse(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId, wrong: Wr
 
 /// The proxy has closed the connection before its header was complete.
 pub(super) fn closed(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId) {
-    let Some(approaching) = screener.approaching.remove(id) else { return };
+    let Some(approaching) = screener.approaching.leave(id) else { return };
     let logs = |rules| verdict::is_logged(rules, approaching.listed);
     if approaching.has_begun || screener.policy.upstream_proxy.as_ref().is_none_or(logs) {
         turn.log(LogLine::Proxy(ProxyLine::Eof));
@@ -121,7 +192,7 @@ pub(super) fn closed(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId
 
 /// The header is not complete in time.
 pub(super) fn time_is_up(screener: &mut Screener, turn: &mut Turn<'_>, id: SessionId) {
-    if screener.approaching.remove(id).is_some() {
+    if screener.approaching.leave(id).is_some() {
         turn.log(LogLine::Proxy(ProxyLine::TimeLimit));
         dismiss(screener, turn, id, Reply::NoResources, End::TurnedAway);
     }
@@ -129,9 +200,9 @@ pub(super) fn time_is_up(screener: &mut Screener, turn: &mut Turn<'_>, id: Sessi
 
 /// The process ends at once.
 pub(super) fn terminate(screener: &mut Screener, turn: &mut Turn<'_>) {
-    let all: Vec<SessionId> = screener.approaching.iter().map(|(id, _)| id).collect();
+    let all: Vec<SessionId> = screener.approaching.ids().collect();
     for id in all {
-        screener.approaching.remove(id);
+        screener.approaching.leave(id);
         dismiss(screener, turn, id, Reply::Unavailable, End::TurnedAway);
     }
 }

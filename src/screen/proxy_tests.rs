@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::screen::event::{Access, Cached, Filtered, Input, Lookup, Lookups, Now, Trust};
 use crate::screen::logline::Message;
-use crate::screen::policy::{Policy, UpstreamProxy};
+use crate::screen::policy::{Limits, Policy, UpstreamProxy};
 use crate::screen::test_set::{Test, UnixTime};
 use crate::screen::testing::{Says, policy};
 
@@ -284,4 +284,75 @@ fn who_names_a_sender_is_no_check() {
     let out = bench.give(Input::Received { session: ID, data: b"MAIL FROM:<a@b>\r\n" });
     assert_eq!(log(&out), ["CONNECT from [192.0.2.250]:4711 to [192.0.2.25]:25"]);
     assert!(out.contains(&Output::Send(ID, Reply::SenderOk)));
+}
+
+#[test]
+fn silent_connections_have_a_limit_and_make_room_for_new_ones() {
+    let mut bench = Bench::new(Spoken::Yes, Trust::Anybody, true);
+    let limits = Limits { pre_queue: 10, ..bench.screener.policy().limits };
+    let policy = Policy { limits, ..bench.screener.policy().clone() };
+    bench.screener = Screener::new(policy);
+    let id = |slot| SessionId { slot, generation: 1 };
+    let connect = |bench: &mut Bench, slot: u32| {
+        let client = SocketAddr::from(([192, 0, 2, 250], 2000 + u16::try_from(slot).unwrap()));
+        let server = SERVER.parse().unwrap();
+        let out = bench.give(Input::Connected { session: id(slot), client, server });
+        assert!(out.contains(&Output::Watch(id(slot), Watch::Peek)), "{slot}: {out:?}");
+        assert!(bench.screener.approaching() <= 10);
+        out
+    };
+    let goes = |out: &[Output]| {
+        let closed = |output: &Output| match output {
+            Output::Close(id) => Some(id.slot),
+            _ => None,
+        };
+        let gone: Vec<u32> = out.iter().filter_map(closed).collect();
+        for slot in &gone {
+            assert!(out.contains(&Output::Send(id(*slot), Reply::NoResources)));
+        }
+        gone
+    };
+    for slot in 0..10 {
+        assert_eq!(goes(&connect(&mut bench, slot)), [0; 0]);
+    }
+    // One that speaks does not wait any more, and one that has begun to has no privilege.
+    let data: &[u8] = b"PROXY TCP4 198.51.100.7 198.51.100.25 40001 25\r\n";
+    bench.give(Input::Peeked { session: id(1), data });
+    assert_eq!(bench.give(Input::Peeked { session: id(0), data: b"PROXY" }), []);
+    assert_eq!(goes(&connect(&mut bench, 10)), [0; 0]);
+    let out = connect(&mut bench, 11);
+    assert_eq!(goes(&out), [0]);
+    let line = "haproxy read: too many connections without a header -- dropping the oldest one";
+    assert_eq!(log(&out)[1], line);
+    // Then those that came next; the log hears of some.
+    let mut lines = 1;
+    for slot in 12..1012 {
+        let out = connect(&mut bench, slot);
+        assert_eq!(goes(&out), [slot - 10]);
+        lines += log(&out).iter().filter(|text| text.starts_with(line)).count();
+    }
+    assert_eq!(lines, 3);
+    bench.now.mono += Duration::from_secs(61);
+    assert_eq!(
+        log(&connect(&mut bench, 1012))[1],
+        format!("{line} (998 more since the last such line)")
+    );
+    // None of them was a session; the one that spoke still is.
+    assert_eq!(bench.screener.sessions(), 1);
+    for slot in 0..1013 {
+        bench.give(Input::Closed { session: id(slot) });
+    }
+    assert_eq!((bench.screener.sessions(), bench.screener.approaching()), (0, 0));
+}
+
+#[test]
+fn the_queue_of_those_that_approach_does_not_grow() {
+    let mut lobby = Lobby::default();
+    let end: SocketAddr = PEER.parse().unwrap();
+    for slot in 0..100_000 {
+        let id = SessionId { slot: slot % 7, generation: slot };
+        lobby.enter(id, Approaching { peer: end, server: end, listed: false, has_begun: false });
+        assert!(lobby.order.len() <= 2 * lobby.len() + 17);
+        assert!(lobby.leave(id).is_some());
+    }
 }

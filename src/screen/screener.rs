@@ -21,7 +21,7 @@ use super::footer::{self, Recipient};
 use super::holding::{self, Holding, LateReply, Patience};
 use super::logline::{Elapsed, LogLine, Message, Stage};
 use super::policy::{Policy, Stressed};
-use super::proxy::{self, Approaching, Untold};
+use super::proxy::{self, Lobby, Untold};
 use super::ration::Ration;
 use super::reply::Reply;
 use super::session::{Phase, Session, SessionId};
@@ -35,8 +35,8 @@ pub struct Screener {
     pub(super) policy: Policy,
     pub(super) census: Census,
     pub(super) clients: Clients,
-    /// Connections whose proxy has not said whom it speaks for. They count for nothing.
-    pub(super) approaching: ById<Approaching>,
+    /// Connections whose proxy has not said whom it speaks for. They are no sessions yet.
+    pub(super) approaching: Lobby,
     /// Sessions of which the log may not have to tell.
     pub(super) untold: Untold,
     /// What is left to say about strangers where only trusted proxies should come from.
@@ -134,7 +134,7 @@ impl Screener {
             unserved: None,
             policy,
             census: Census::default(),
-            approaching: ById::default(),
+            approaching: Lobby::default(),
             untold: Untold::default(),
             strangers: None,
             screening: ById::default(),
@@ -228,7 +228,7 @@ impl Screener {
                 self.census.accepted += 1;
                 self.census.count(End::TurnedAway);
             }
-            Input::Peeked { session, data } if self.approaching.get(session).is_some() => {
+            Input::Peeked { session, data } if self.approaching.has(session) => {
                 proxy::peeked(self, turn, session, data);
             }
             Input::Peeked { session, data } => early::peeked(self, turn, session, data),
@@ -380,10 +380,14 @@ impl Screener {
                 return Err(format!("{id:?} is in both tables"));
             }
         }
-        for (id, approaching) in self.approaching.iter() {
+        for id in self.approaching.ids() {
             if self.screening.get(id).is_some() || self.handing_off.get(id).is_some() {
-                return Err(format!("{id:?} is here, and yet to come: {approaching:?}"));
+                return Err(format!("{id:?} is here, and yet to come"));
             }
+        }
+        let (pre_queue, waiting) = (self.policy.limits.pre_queue, self.approaching.len());
+        if pre_queue > 0 && waiting > pre_queue {
+            return Err(format!("{waiting} connections wait for a header"));
         }
         for (id, session) in self.handing_off.iter() {
             if self.helpers(session).any(|helper| helper == id) {

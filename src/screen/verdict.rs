@@ -148,6 +148,12 @@ pub fn may_screen(limits: &Limits, screening: usize) -> bool {
     limits.pre_queue == 0 || screening < limits.pre_queue
 }
 
+/// Whether there is room for one more connection that waits for a proxy's header, besides so
+/// many. They are no sessions, and have a limit of the same size for themselves.
+pub fn may_approach(limits: &Limits, approaching: usize) -> bool {
+    limits.pre_queue == 0 || approaching < limits.pre_queue
+}
+
 /// Whether stress mode is on after a session has begun.
 pub fn stress_after_begin(limits: &Limits, stress: bool, sessions: usize) -> bool {
     stress || sessions >= limits.pre_queue.saturating_mul(9) / 10

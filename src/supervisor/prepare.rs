@@ -48,7 +48,7 @@ use crate::postfix::screen_tables::{NoName, ScreenTableSettings, ScreenTables};
 use crate::privileges::Owner;
 use crate::privileges::sandbox::Role;
 use crate::process;
-use crate::screen::policy::{Policy, Protocols, TlsLevel};
+use crate::screen::policy::{Policy, Protocols};
 use crate::screen::verdict;
 use crate::sys::{self, Fork, errno_text};
 
@@ -59,9 +59,6 @@ const PROCESS_NAME: &str = "postscreen";
 /// What applies when syslog(3) does not know main.cf's `syslog_facility`, which has been
 /// checked before.
 const DEFAULT_FACILITY: Facility = Facility::LOG_MAIL;
-
-/// Descriptors for other things than clients: listeners, log, cache, tables, name look-ups.
-const OTHER_DESCRIPTORS: u64 = 256;
 
 fn common(call: &'static str) -> impl FnOnce(nix::Error) -> StartError {
     move |errno| StartError::Common(call, errno)
@@ -114,7 +111,7 @@ pub fn prepare(
     if let Place::File(location) = &place {
         fallback.learn_cache(location.old_cache.as_ref());
     }
-    check_descriptor_limit(&policy);
+    check_descriptor_limit(&policy, settings.own.workers);
     // Else a `postfix stop`, which signals master's process group, would cut off clients that
     // still wait. It fails for a process that leads a group already, which is as good.
     let _ = setsid();
@@ -574,17 +571,9 @@ fn cache_start(place: Place, settings: &Settings, policy: &Policy, cleans_up: bo
     }
 }
 
-/// Raises the limit of open descriptors to what the connection limits ask for: a client has
-/// one, and one more while it is handed off or waits for tlsproxy(8).
-fn check_descriptor_limit(policy: &Policy) {
-    let limits = &policy.limits;
-    let each = if policy.engine.tls_level == TlsLevel::None { 1 } else { 2 };
-    let screened = limits.pre_queue.saturating_mul(each);
-    // Connections without a header count for nothing, but they need one too.
-    let approaching = policy.upstream_proxy.map_or(0, |_| limits.pre_queue);
-    let clients =
-        screened.saturating_add(limits.post_queue.saturating_mul(2)).saturating_add(approaching);
-    let needed = u64::try_from(clients).unwrap_or(u64::MAX).saturating_add(OTHER_DESCRIPTORS);
+/// Raises the limit of open descriptors to what the connection limits ask for.
+fn check_descriptor_limit(policy: &Policy, workers: usize) {
+    let needed = daemon::needed_descriptors(policy, workers);
     match process::raise_descriptor_limit(needed) {
         Ok(limit) if limit >= needed => {}
         Ok(limit) => log::warn!(

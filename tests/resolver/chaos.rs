@@ -97,6 +97,7 @@ fn run(seed: u64) {
     let list = |servers: &[NameServer]| servers.iter().map(NameServer::address).collect();
     let limits = Limits {
         under_way: 1 + random.below(20),
+        sockets: 116,
         connections: random.below(3),
         answers: 20,
         mixed_case: random.below(2) == 0,

@@ -36,6 +36,8 @@ pub struct Laws {
     pub runs: HashMap<IpAddr, Run>,
     /// Connections that wait for a proxy's header.
     pub proxies: HashMap<SessionId, Proxy>,
+    /// How many there were.
+    pub came: u64,
     /// What connections are going to begin with.
     pub headers: HashMap<SessionId, Header>,
     pub stress: bool,
@@ -62,6 +64,7 @@ impl Laws {
             sessions: HashMap::new(),
             runs: HashMap::new(),
             proxies: HashMap::new(),
+            came: 0,
             headers: HashMap::new(),
             stress: false,
             terminating: false,

@@ -38,6 +38,8 @@ pub struct Proxy {
     peer: SocketAddr,
     server: SocketAddr,
     listed: bool,
+    /// How many came before.
+    came: u64,
 }
 
 /// A header, whole and right, or garbage.
@@ -113,11 +115,13 @@ impl Laws {
         ensure(answers.questions == 0, || "asks about a client it does not know".into())?;
         let welcome = trust == Trust::Listed || (spoken == Spoken::Yes && trust == Trust::Anybody);
         if welcome {
+            let out = self.makes_room(out)?;
             let expected =
                 [Output::Watch(id, Watch::Peek), Output::SetDeadline(id, now.mono + rules.timeout)];
             ensure(out == expected, || format!("a proxy is waited for, not {out:?}"))?;
             let listed = trust == Trust::Listed;
-            self.proxies.insert(id, Proxy { peer, server, listed });
+            self.proxies.insert(id, Proxy { peer, server, listed, came: self.came });
+            self.came += 1;
             return Ok(false);
         }
         self.tally.add("stranger");
@@ -127,6 +131,25 @@ impl Laws {
         };
         ensure(is_dismissed(id, rest), || format!("a stranger is sent away, not {out:?}"))?;
         Ok(false)
+    }
+
+    /// The oldest goes when as many wait as may be screened. Returns the other outputs.
+    fn makes_room<'a>(&mut self, out: &'a [Output]) -> Result<&'a [Output], String> {
+        let most = self.policy.limits.pre_queue;
+        if most == 0 || self.proxies.len() < most {
+            return Ok(out);
+        }
+        let oldest = self.proxies.iter().min_by_key(|(_, proxy)| proxy.came);
+        let oldest = *oldest.ok_or("nobody waits")?.0;
+        self.proxies.remove(&oldest);
+        self.tally.add("proxy crowded out");
+        let out = match out {
+            [Output::Log(LogLine::Proxy(ProxyLine::Crowd { .. })), rest @ ..] => rest,
+            out => out,
+        };
+        let (dismissal, rest) = out.split_at_checked(2).ok_or("nobody goes")?;
+        ensure(is_dismissed(oldest, dismissal), || format!("{oldest:?} goes, not {out:?}"))?;
+        Ok(rest)
     }
 
     /// Whom a reply to this input is for, if a proxy has said so just now.

@@ -7,7 +7,7 @@ const BANNER: &[u8] = b"220 mx.example.test ESMTP\r\n";
 
 /// What is said to each piece, and what has become of the visit.
 fn visit(kind: Kind, pieces: &[&[u8]], end: End) -> (Vec<String>, Result) {
-    let mut visit = Visit::new(kind);
+    let mut visit = Visit::new(kind, 0);
     let mut said = Vec::new();
     for piece in pieces {
         let text = visit.hear(piece).say.unwrap_or_default();
@@ -26,7 +26,7 @@ fn kinds_have_names() {
 
 #[test]
 fn the_first_byte_and_the_banner_are_told_once() {
-    let mut visit = Visit::new(Kind::New);
+    let mut visit = Visit::new(Kind::New, 0);
     let first = Heard { first: true, ..Heard::default() };
     assert_eq!(visit.hear(b""), Heard::default());
     assert_eq!(visit.hear(b"2"), first);
@@ -74,13 +74,13 @@ fn a_pregreeter_speaks_at_the_teaser() {
 
 #[test]
 fn an_early_talker_speaks_when_told_unless_it_is_let_in() {
-    let mut early = Visit::new(Kind::Early);
+    let mut early = Visit::new(Kind::Early, 0);
     assert_eq!(early.hear(TEASER).say, None);
     assert_eq!(early.speak(), Some(EARLY));
     assert_eq!(early.speak(), None);
     early.hear(b"521 5.5.1 Protocol error\r\n");
     assert_eq!(early.end(End::Closed), Result::Finished(521));
-    let mut early = Visit::new(Kind::Early);
+    let mut early = Visit::new(Kind::Early, 0);
     assert_eq!(early.hear(BANNER).say, Some(QUIT));
     assert_eq!(early.speak(), None);
 }
@@ -101,7 +101,7 @@ fn a_visit_at_the_engine() {
 
 #[test]
 fn who_stays_has_been_greeted_and_not_turned_down() {
-    let mut held = Visit::new(Kind::Hold);
+    let mut held = Visit::new(Kind::Hold, 0);
     assert!(!held.stays());
     held.hear(TEASER);
     assert!(held.stays());
@@ -109,10 +109,56 @@ fn who_stays_has_been_greeted_and_not_turned_down() {
     assert_eq!(held.end(End::Closed), Result::Lost(End::Closed));
     assert_eq!(held.hear(BANNER).say, None);
     assert!(held.stays());
-    let mut held = Visit::new(Kind::Hold);
+    let mut held = Visit::new(Kind::Hold, 0);
     held.hear(b"421 4.3.2 All server ports are busy\r\n");
     assert!(!held.stays());
     assert_eq!(held.end(End::Closed), Result::Finished(421));
+}
+
+#[test]
+fn who_drips_says_a_byte_at_a_time_from_the_banner_on() {
+    let mut visit = Visit::new(Kind::Drip, 0);
+    assert_eq!(visit.hear(TEASER).say, None);
+    assert_eq!(visit.dawdles(), None);
+    assert!(visit.hear(BANNER).banner);
+    for byte in b"NOOP and" {
+        assert_eq!(visit.dawdles(), Some(Dawdling::Writes));
+        assert_eq!(visit.drip(), [*byte]);
+    }
+    // A reply changes nothing, but for the last one.
+    assert_eq!(visit.hear(b"250 2.0.0 Ok\r\n"), Heard::default());
+    assert_eq!(visit.dawdles(), Some(Dawdling::Writes));
+    visit.hear(b"421 4.4.2 mx.example.test Error: timeout exceeded\r\n");
+    assert_eq!(visit.dawdles(), None);
+    assert_eq!(visit.end(End::Closed), Result::Finished(421));
+}
+
+#[test]
+fn slow_readers_read_the_banner_like_everybody() {
+    let mut visit = Visit::new(Kind::Slow, 0);
+    visit.hear(TEASER);
+    assert_eq!(visit.dawdles(), None);
+    visit.hear(BANNER);
+    assert_eq!(visit.dawdles(), Some(Dawdling::Reads));
+    assert_eq!(visit.end(End::Left), Result::Finished(220));
+}
+
+#[test]
+fn resets_come_in_every_phase() {
+    let replies = [TEASER, BANNER, b"250 a\r\n", b"250 b\r\n", b"550 c\r\n"];
+    for number in 0..12 {
+        let mut visit = Visit::new(Kind::Reset, number);
+        let mut heard = 0;
+        while !visit.resets() {
+            visit.hear(replies[heard]);
+            heard += 1;
+        }
+        assert_eq!(heard as u64, number % 6);
+        let code = [0, 0, 220, 250, 250, 550][heard];
+        assert_eq!(visit.end(End::Left), Result::Finished(code));
+    }
+    // Others never do.
+    assert!(!Visit::new(Kind::New, 0).resets());
 }
 
 fn strings<const N: usize>(texts: [&str; N]) -> Vec<String> {

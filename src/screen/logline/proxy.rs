@@ -20,6 +20,11 @@ pub enum ProxyLine {
     Eof,
     /// The header was not complete in time.
     TimeLimit,
+    /// Too many wait for their headers: the oldest connection has to go.
+    Crowd {
+        /// How many more there were since the last line like this.
+        unsaid: u64,
+    },
     /// It comes from somebody who is not on the list of trusted proxies.
     Stranger {
         /// From whom.
@@ -43,12 +48,23 @@ impl fmt::Display for ProxyLine {
                     f,
                     "haproxy: {peer} is not in upstream_proxy_networks -- dropping this connection"
                 )?;
-                match unsaid {
-                    0 => Ok(()),
-                    _ => write!(f, " ({unsaid} more since the last such line)"),
-                }
+                more(f, *unsaid)
+            }
+            ProxyLine::Crowd { unsaid } => {
+                f.write_str(
+                    "haproxy read: too many connections without a header \
+                     -- dropping the oldest one",
+                )?;
+                more(f, *unsaid)
             }
         }
+    }
+}
+
+fn more(f: &mut fmt::Formatter<'_>, unsaid: u64) -> fmt::Result {
+    match unsaid {
+        0 => Ok(()),
+        _ => write!(f, " ({unsaid} more since the last such line)"),
     }
 }
 

@@ -9,5 +9,6 @@ benches (benches/visits, scripts/bench).
     prepare     the files of an instance
     inside      inside the namespaces: starts everything, runs one trial
     world       what a trial can do: load, faults, counters
+    callers     a few clients, where it matters what exactly is said to whom
     trials/     the trials, a file for each subject
 """

@@ -3,8 +3,10 @@
 The kernel ends what is left when this process ends.
 """
 
+import ctypes
 import dataclasses
 import json
+import os
 import resource
 import sys
 import traceback
@@ -61,8 +63,7 @@ def _begin(order: dict, setting: Setting) -> World:
         name_server = NameServer(Path(order["name_server"]), namespace.NAME_SERVER)
     own_clock = OwnClock(place / "boot_id") if setting.own_clock else None
     if setting.descriptors:
-        # Of what is started from here on: a limit of this process goes down to master(8).
-        _limited_start(setting.descriptors, most)
+        _limited_start(setting.descriptors)
     else:
         instance.start()
     return World(program=order["program"], scale=Scale(order["short"], 30), visits=visits,
@@ -71,13 +72,22 @@ def _begin(order: dict, setting: Setting) -> World:
                  gatepost=Path(order["gatepost"]), short=order["short"], own_clock=own_clock)
 
 
-def _limited_start(limit: int, most: int) -> None:
-    """master(8) with a hard limit of descriptors."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    instance.start()
-    # root may raise it again.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, most))
+def _limited_start(limit: int) -> None:
+    """master(8) with a hard limit of descriptors, which not even root can raise there."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            drop_from_bounding_set, sys_resource = 24, 24
+            # Where there is no such capability to drop, nobody can raise limits.
+            ctypes.CDLL(None).prctl(drop_from_bounding_set, sys_resource)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+            instance.start()
+            status = 0
+        finally:
+            os._exit(status)
+    if os.waitpid(pid, 0)[1]:
+        raise Wrong("master(8) does not start with so few descriptors")
 
 
 def _end(world: World, trial: Trial) -> None:

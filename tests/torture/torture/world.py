@@ -165,6 +165,15 @@ class World(Instance):
         """Processor time of a process so far, µs."""
         return processes.own_cpu(pid)
 
+    def share(self, seconds: float, *pids: int) -> float:
+        """Which part of a core processes take while nobody does anything about them, percent;
+        without any, those of the program that there are now."""
+        pids = pids or tuple(self.gateposts())
+        before, begin = sum(map(self.cpu_of, pids)), time.monotonic()
+        time.sleep(seconds)
+        spent = sum(map(self.cpu_of, pids)) - before
+        return spent / 10_000 / (time.monotonic() - begin)
+
     @staticmethod
     def until(holds: Callable[[], bool], seconds: float, what: str) -> float:
         """Waits until something holds; returns how long that took, seconds."""
