@@ -167,6 +167,9 @@ def _limits(world: World) -> list[Figure]:
             them.append(Caller("127.4.0.1"))
             must(them[-1].line() == _TOO_MANY, "the limit of an address has other words")
             must(them[-1].line() == "", "the connection goes on")
+        count = 1000 if world.short else 30_000
+        one = _flood(world, count, OTHERS, {"first": 1, "spread": 1})
+        must(set(one.replies) == {"421"}, f"{one.replies} from one address")
         # The queue before smtpd(8): of N, N - 1 are screened.
         for number in range(89):
             them.append(Caller(f"127.4.1.{number + 1}"))
@@ -178,11 +181,8 @@ def _limits(world: World) -> list[Figure]:
         full = _idle(world, 2, IDLE, "at the pre-queue limit")
         # Who is known does not wait in that queue.
         known = world.load("known", KNOWN, count=20, in_flight=5).check("220")
-        count = 1000 if world.short else 30_000
         many = _flood(world, count, FLOOD, {})
-        one = _flood(world, count, FLOOD, {"spread": 1})
         must(set(many.replies) == {"421"}, f"{many.replies} at the pre-queue limit")
-        must(set(one.replies) == {"421"}, f"{one.replies} from one address")
     # The queue for smtpd(8).
     world.until(lambda: world.descriptors(worker) <= descriptors + 12, RECOVERY, "all have gone")
     world.smtpd.pause()
@@ -204,10 +204,10 @@ def _limits(world: World) -> list[Figure]:
     finally:
         world.smtpd.go_on()
     recovery = _recovered(world, worker, descriptors)
-    rejects = {words: len(world.records(rf"NOQUEUE: reject: CONNECT from \S+: {words}$"))
+    rejects = {words: len(world.records(rf"reject: (CONNECT|connect) from \S+: {words}$"))
                for words in ("too many connections", "all screening ports busy",
                              "all server ports busy")}
-    must(all(rejects.values()), f"rejects in the log: {rejects}")
+    must(all(number > count for number in rejects.values()), f"rejects in the log: {rejects}")
     return [Figure("turned down", sum(rejects.values())), Figure("lost", 0),
             Figure("flood from many at the limit, 1/s", many.finished / many.seconds),
             Figure("flood from one, 1/s", one.finished / one.seconds),
@@ -261,8 +261,8 @@ def _slow(world: World) -> list[Figure]:
 def _half_open(world: World) -> list[Figure]:
     """First packets without a second one, and connections that are reset in every phase."""
     server = ("198.51.100.25", 25)
-    for command in (f"address add {server[0]}/32 dev lo", "link add nowhere type dummy",
-                    "link set nowhere up", "route add 198.18.0.0/15 dev nowhere"):
+    # What goes to lo and is for nobody there is dropped without a word.
+    for command in (f"address add {server[0]}/32 dev lo", "route add 198.18.0.0/15 dev lo"):
         subprocess.run(["ip", *command.split()], check=True, capture_output=True)
     world.wake("known", KNOWN)
     world.settle()
@@ -364,12 +364,13 @@ TRIALS = (
                   main_cf=(_ACCESS, "postscreen_command_time_limit = 8s",
                            "postscreen_command_count_limit = 1000000",
                            "postscreen_bare_newline_enable = yes",
-                           "postscreen_pre_queue_limit = 15000"))),
+                           "postscreen_pre_queue_limit = 10000"))),
     Trial("load/broken", "half-open connections, and resets in every phase", _half_open,
           Setting(greet_wait=1, files=_permit(KNOWN),
                   main_cf=(_ACCESS, "postscreen_bare_newline_enable = yes"))),
     Trial("load/proxy", "silent connections where the PROXY protocol is spoken", _proxy,
-          Setting(troubles=("warning:",), files=_permit(KNOWN),
+          # The stand-in wants to be told who is really at the other end.
+          Setting(smtpd=False, troubles=("warning:",), files=_permit(KNOWN),
                   main_cf=(_ACCESS, "postscreen_upstream_proxy_protocol = haproxy",
                            "postscreen_upstream_proxy_timeout = 600s",
                            "postscreen_pre_queue_limit = 100"))),
