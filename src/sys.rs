@@ -112,6 +112,15 @@ pub fn open_descriptors(below: usize) -> usize {
     numbers.filter(|number| unsafe { libc::fcntl(*number, libc::F_GETFD) } >= 0).count()
 }
 
+/// Gives memory back to the system that was freed, but is kept for later.
+pub fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it only concerns what is free, and may be called by any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Which side of a fork(2) this is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fork {

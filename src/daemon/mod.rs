@@ -4,7 +4,7 @@
 //! connections in as long as `descriptors` has room for them, `clients` reports what their sockets say, `effects` does what the core wants
 //! done, `hand_offs` passes clients to smtpd(8), `starttls` to tlsproxy(8), `lookups` answers the core's questions, `lists` asks DNS
 //! blocklists on its behalf at the servers that `names` knows, `lifecycle` obeys the supervisor and
-//! signals, `status` tells what was counted.
+//! signals, `rush` knows when memory is to be given back, `status` tells what was counted.
 
 mod accept;
 mod clients;
@@ -16,6 +16,7 @@ mod lifecycle;
 mod lists;
 mod lookups;
 mod names;
+mod rush;
 mod starttls;
 mod startup;
 mod status;

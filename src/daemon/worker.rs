@@ -22,6 +22,7 @@ use super::descriptors::Room;
 use super::hand_offs::HandOffs;
 use super::lists::ListLookups;
 use super::lookups::Sources;
+use super::rush::Rush;
 use super::starttls::{Asking, Tlsproxy};
 use super::table_servers::TableServers;
 use crate::cache::clock::Moment;
@@ -38,6 +39,7 @@ use crate::screen::event::{Input, Now, Output};
 use crate::screen::screener::Screener;
 use crate::screen::session::SessionId;
 use crate::screen::slots::{ById, Slots};
+use crate::sys;
 
 /// How much later than it should a deadline may come while there is more to be seen than one
 /// turn can hold.
@@ -75,6 +77,7 @@ pub struct Worker {
     pub(super) lingering: usize,
     pub(super) accepting: Accepting,
     pub(super) room: Room,
+    rush: Rush,
     /// Reused from turn to turn.
     pub(super) outputs: Vec<Output>,
     pub(super) text: String,
@@ -268,6 +271,7 @@ impl Worker {
             lingering: 0,
             accepting: Accepting::default(),
             room: parts.room,
+            rush: Rush::default(),
             outputs: Vec::new(),
             text: String::new(),
             bytes: Vec::new(),
@@ -368,6 +372,9 @@ impl Worker {
         self.tables_elsewhere(now);
         self.hand_off_clients();
         self.go_on_accepting();
+        if self.rush.is_over(self.conns.len()) {
+            sys::give_back_memory();
+        }
         self.watch_idleness(now);
     }
 

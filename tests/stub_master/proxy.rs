@@ -161,7 +161,7 @@ fn the_silent_are_in_nobodys_way() {
     let left = silent.split_off(281);
     for mut gone in silent {
         gone.expect(NO_RESOURCES);
-        gone.expect_close();
+        gone.expect_end();
     }
     site.log.wait_count("too many connections without a header", 3);
     drop(left);

@@ -107,7 +107,8 @@ def _flapping(world: World) -> list[Figure]:
     held.kill()
     load.result().check("220")
     # In bursts that just fill the room.
-    bursts = world.load("known", KNOWN, count=count, in_flight=2 * room).check("220")
+    bursts = world.load("known", KNOWN, count=count, in_flight=2 * room)
+    must(set(bursts.replies) == {"220"}, f"{bursts.replies}: {world.troubles()}"[:600])
     _expect_warnings(world, 3 + int(bursts.seconds // 60) + 1)
     return [Figure("room for clients", room), Figure("known clients at the limit", count),
             Figure("lost", 0)]
