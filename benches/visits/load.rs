@@ -23,7 +23,7 @@ use nix::sys::time::{TimeSpec, TimeValLike};
 use super::clients::{Client, reset};
 use super::options::{Load, Pace};
 use super::tally::Tally;
-use super::visit::{Dawdling, End, Kind, MUCH, Result as VisitResult, Visit};
+use super::visit::{Dawdling, End, Kind, Result as VisitResult, Visit, much};
 use super::{Outcome, id_of, raise_descriptor_limit, token};
 
 /// A visit that is not over by then, and by the greet wait, has timed out.
@@ -85,6 +85,8 @@ struct Generator<'a> {
     /// Most visits at once that there are descriptors for.
     room: usize,
     buffer: Box<[u8; 4096]>,
+    /// What slow readers say.
+    much: Vec<u8>,
 }
 
 /// Makes all visits, and prints what they have come to.
@@ -104,6 +106,7 @@ pub fn run(options: &Load) -> Outcome<()> {
         stay: if options.kind == Kind::Hold { Stay::Gathering } else { Stay::Over },
         room,
         buffer: Box::new([0; 4096]),
+        much: much(),
     };
     generator.all_visits()?;
     let seconds = generator.start.elapsed();
@@ -258,7 +261,10 @@ impl Generator<'_> {
             let Some(open) = self.open.get_mut(id) else { return };
             if open.visit.dawdles() == Some(Dawdling::Reads) {
                 // It would take it hours to find out.
-                return if ended { self.end(id, End::Left) } else { () };
+                if ended {
+                    self.end(id, End::Left);
+                }
+                return;
             }
             match open.stream.read(self.buffer.as_mut_slice()) {
                 Ok(0) => return self.end(id, End::Closed),
@@ -334,7 +340,7 @@ impl Generator<'_> {
                     Dawdling::Writes => drop(open.stream.write(open.visit.drip())),
                     Dawdling::Reads => {
                         drop(open.stream.read(&mut [0]));
-                        drop(open.stream.write(&MUCH));
+                        drop(open.stream.write(&self.much));
                     }
                 }
                 self.speeches.push(Reverse((at + SLOWNESS, id)));

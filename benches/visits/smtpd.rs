@@ -55,6 +55,8 @@ enum Progress {
     Waiting,
     /// A client with all that belongs to it.
     Passed(OwnedFd),
+    /// Nothing: the screening daemon has thought better of it.
+    Abandoned,
     /// Something else than that.
     Wrong,
 }
@@ -64,6 +66,7 @@ struct Smtpd {
     listener: UnixListener,
     peers: Slots<Peer>,
     taken: u64,
+    abandoned: u64,
     wrong: u64,
 }
 
@@ -80,6 +83,7 @@ pub fn run(path: &Path) -> Outcome<()> {
         listener: UnixListener::bind(path)?,
         peers: Slots::default(),
         taken: 0,
+        abandoned: 0,
         wrong: 0,
     };
     fs::set_permissions(path, Permissions::from_mode(0o666))?;
@@ -96,7 +100,8 @@ pub fn run(path: &Path) -> Outcome<()> {
             match event.token() {
                 LISTENER => smtpd.accept()?,
                 SIGNALS => {
-                    println!("{{\"taken\":{},\"wrong\":{}}}", smtpd.taken, smtpd.wrong);
+                    let Smtpd { taken, abandoned, wrong, .. } = smtpd;
+                    println!("{{\"taken\":{taken},\"abandoned\":{abandoned},\"wrong\":{wrong}}}");
                     return Ok(());
                 }
                 token => smtpd.serve(id_of(token))?,
@@ -153,6 +158,7 @@ impl Smtpd {
         match progress {
             Progress::Waiting => {}
             Progress::Passed(client) => self.greet(client)?,
+            Progress::Abandoned => self.abandoned += 1,
             Progress::Wrong => self.wrong += 1,
         }
         Ok(())
@@ -194,6 +200,9 @@ impl Channel {
                     Err(_) => return Progress::Wrong,
                 }
             };
+            if length == 0 && self.message.is_empty() && self.client.is_none() {
+                return Progress::Abandoned;
+            }
             if length == 0 || self.client.is_none() {
                 return Progress::Wrong;
             }

@@ -65,17 +65,8 @@ const MESSAGE: [&[u8]; 3] = [
 ];
 
 /// What is asked for again and again in order not to be read.
-const GREED: &[u8] = b"EHLO x\r\n";
-pub const MUCH: [u8; 4096] = much();
-
-const fn much() -> [u8; 4096] {
-    let mut much = [0; 4096];
-    let mut place = 0;
-    while place < much.len() {
-        much[place] = GREED[place % GREED.len()];
-        place += 1;
-    }
-    much
+pub fn much() -> Vec<u8> {
+    b"EHLO x\r\n".repeat(500)
 }
 
 /// What is said a byte at a time.

@@ -132,11 +132,12 @@ class Smtpd(_StandIn):
         """The end of that."""
         self._process.send_signal(signal.SIGCONT)
 
-    def end(self) -> int:
-        """Ends it, and says how many clients it was given."""
+    def end(self, may_be_abandoned: bool = False) -> int:
+        """Ends it, and says how many clients it was given. `may_be_abandoned`: some connections
+        to it may have come to nothing."""
         counts = self._line(signal.SIGTERM)
         self._process.wait()
-        if counts["wrong"]:
+        if counts["wrong"] or (counts["abandoned"] and not may_be_abandoned):
             raise Wrong(f"smtpd was told the wrong things about clients: {counts}")
         return counts["taken"]
 

@@ -101,7 +101,7 @@ impl Worker {
             Outcome::NoTlsproxy(id, errno) => self.no_tlsproxy(id, errno, now),
             Outcome::NotPassed(id, error) => {
                 let result = match error {
-                    PassError::Busy => HandOffResult::Busy,
+                    PassError::Busy | PassError::Crowded => HandOffResult::Busy,
                     PassError::Connect(errno) => HandOffResult::NoService(sys::errno_text(errno)),
                     PassError::Send(errno) => HandOffResult::NotSent(sys::errno_text(errno)),
                 };

@@ -29,6 +29,10 @@ use crate::sys::errno_of;
 /// needs less.
 const LOOK_AFTER: Duration = Duration::from_millis(10);
 
+/// How long no hand-off is tried when too many descriptors are under way: each attempt is a
+/// connection to smtpd(8) for nothing.
+const CROWDED: Duration = Duration::from_millis(20);
+
 /// A client that is to be handed off in this turn.
 #[derive(Debug)]
 pub(super) struct Wanted {
@@ -45,6 +49,8 @@ pub(super) struct HandOffs {
     channels: Reactor,
     under_way: usize,
     look: Look,
+    /// Until then there is no use in trying.
+    crowded_until: Option<Instant>,
     /// Reused from turn to turn.
     ready: Vec<Ready>,
 }
@@ -79,6 +85,7 @@ impl HandOffs {
             channels: Reactor::new()?,
             under_way: 0,
             look: Look::Never,
+            crowded_until: None,
             ready: Vec::new(),
         })
     }
@@ -137,15 +144,27 @@ impl Worker {
             return;
         }
         let mut wanted = std::mem::take(&mut self.hand_offs.wanted);
+        let now = Instant::now();
+        let mut crowded = self.hand_offs.crowded_until.take().filter(|until| *until > now);
         for Wanted { session, client, server } in wanted.drain(..) {
-            match self.hand_off(session, client, server) {
+            let outcome = match crowded {
+                Some(_) => Err(PassError::Crowded),
+                None => self.hand_off(session, client, server),
+            };
+            match outcome {
                 Ok(Heard::Later) => {}
                 Ok(Heard::Never) => self.results.push_back(Outcome::Passed(session)),
-                Err(error) => self.results.push_back(Outcome::NotPassed(session, error)),
+                Err(error) => {
+                    if error == PassError::Crowded {
+                        crowded.get_or_insert(now + CROWDED);
+                    }
+                    self.results.push_back(Outcome::NotPassed(session, error));
+                }
             }
         }
+        self.hand_offs.crowded_until = crowded;
         self.hand_offs.wanted = wanted;
-        self.watch_hand_offs(Look::At(Instant::now() + LOOK_AFTER));
+        self.watch_hand_offs(Look::At(now + LOOK_AFTER));
     }
 
     fn hand_off(

@@ -373,6 +373,8 @@ impl Worker {
         self.hand_off_clients();
         self.go_on_accepting();
         if self.rush.is_over(self.conns.len()) {
+            self.conns.shrink();
+            self.screener.shrink();
             sys::give_back_memory();
         }
         self.watch_idleness(now);

@@ -21,6 +21,10 @@ pub enum PassError {
     /// The service's listen queue is full: it is at its process limit, or throttled.
     #[error("{}", errno_text(Errno::EAGAIN))]
     Busy,
+    /// The kernel has as many descriptors under way for this user as it lets him have: the limit
+    /// of open ones of a process.
+    #[error("{}", errno_text(Errno::ETOOMANYREFS))]
+    Crowded,
     /// There is no service.
     #[error("{}", errno_text(*.0))]
     Connect(Errno),
@@ -63,7 +67,10 @@ pub fn connect_and_send(
         Errno::EAGAIN => PassError::Busy,
         errno => PassError::Connect(errno),
     })?;
-    local::send(channel.as_fd(), payload, Some(client)).map_err(PassError::Send)?;
+    local::send(channel.as_fd(), payload, Some(client)).map_err(|errno| match errno {
+        Errno::ETOOMANYREFS => PassError::Crowded,
+        errno => PassError::Send(errno),
+    })?;
     Ok(channel)
 }
 

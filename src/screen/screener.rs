@@ -191,6 +191,12 @@ impl Screener {
         self.census
     }
 
+    /// Gives back the room of sessions that are gone: a rush is over.
+    pub fn shrink(&mut self) {
+        self.screening.shrink();
+        self.handing_off.shrink();
+    }
+
     /// How many hand-offs are in progress.
     pub fn hand_offs(&self) -> usize {
         self.handing_off.len()

@@ -73,7 +73,7 @@ impl<T> Slots<T> {
 
     /// Gives back the room of values that are gone.
     pub fn shrink(&mut self) {
-        self.table.values.shrink_to(2 * self.table.values.len());
+        self.table.shrink();
     }
 
     /// How many values the table holds.
@@ -111,6 +111,11 @@ impl<T> ById<T> {
     /// Whether the table holds nothing.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
+    }
+
+    /// Gives back the room of values that are gone.
+    pub fn shrink(&mut self) {
+        self.values.shrink_to(2 * self.values.len());
     }
 
     /// Adds a value. An older value in the same slot is replaced and returned.

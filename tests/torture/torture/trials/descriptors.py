@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from bench.plan import HELD, KNOWN, MANY, NEW
@@ -114,6 +115,30 @@ def _flapping(world: World) -> list[Figure]:
             Figure("lost", 0)]
 
 
+def _under_way(world: World) -> list[Figure]:
+    """More clients on their way to smtpd(8) than the kernel allows a user: two workers may have
+    more together than one process may have open. They are tried again until smtpd has caught up.
+    """
+    world.wake("known", KNOWN)
+    count, rounds = 420, 20
+    tried = 0
+    for number in range(rounds):
+        world.smtpd.pause()
+        clients = world.clients("known", KNOWN, first=number * count, count=count, in_flight=count)
+        begin = time.monotonic()
+        wanted = (number + 1) * count
+        # A second is what hand-offs are tried for.
+        while time.monotonic() < begin + 0.3 and \
+                len(world.records(r"\]: ALLOWLISTED \[127\.2\.")) < wanted:
+            time.sleep(0.02)
+        world.smtpd.go_on()
+        load = clients.result()
+        must(not load.all_lost, f"clients were lost: {load}")
+        tried += load.begun
+        must(load.replies == {"220": count}, f"{load.replies}: {world.troubles()}"[:600])
+    return [Figure("clients", tried), Figure("workers", 2), Figure("lost", 0)]
+
+
 _SHORT_OF = Setting(descriptors=LIMIT, greet_wait=2, zones=NONE, troubles=("warning:",))
 _PERMITTED = Setting(
     # In a jail there is no other socket of the log service to go to.
@@ -128,4 +153,7 @@ TRIALS = (
           "tables go on, and then the queue", _waiting, _PERMITTED),
     Trial("descriptors/edge", "clients come and go where the descriptors end", _flapping,
           _PERMITTED),
+    # It depends on times.
+    Trial("descriptors/under-way", "more hand-offs under way than the kernel allows",
+          _under_way, replace(_PERMITTED, gatepost_cf=("workers = 2",)), short=False),
 )

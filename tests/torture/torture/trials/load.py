@@ -118,7 +118,7 @@ def _waiting(world: World) -> list[Figure]:
     recovery = _recovered(world, worker, descriptors)
     world.settle()
     left = world.resident(worker) - memory
-    must(left < 4096 + grown, f"memory has grown by {left} KiB")
+    must(left < 2048 + grown / 2, f"{left} KiB are kept of {grown}")
     again = _idle(world, seconds, IDLE, "after that")
     _only_the_start_is_warned_of(world)
     return [Figure("limit of descriptors", hard),
