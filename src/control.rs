@@ -34,6 +34,8 @@ pub enum FromWorker {
     /// Another daemon of Postfix's does not talk as one of the known version would: it may
     /// have been upgraded meanwhile.
     Misunderstood,
+    /// The log service is out of reach.
+    LogAway,
 }
 
 /// A supervisor to its worker.
@@ -45,6 +47,8 @@ pub enum ToWorker {
     Changed(u32, OwnedFd),
     /// The cache file that is open has no name any more: what is written there is lost.
     CacheLost,
+    /// Here is a connection to the log service.
+    Log(OwnedFd),
 }
 
 const MESSAGE_SIZE: usize = 5;
@@ -93,6 +97,7 @@ impl Channel {
             FromWorker::CacheDamaged => (b'D', 0),
             FromWorker::Outdated(number) => (b'O', number),
             FromWorker::Misunderstood => (b'M', 0),
+            FromWorker::LogAway => (b'L', 0),
         };
         self.send(kind, number, None)
     }
@@ -113,6 +118,7 @@ impl Channel {
                         b'D' => FromWorker::CacheDamaged,
                         b'O' => FromWorker::Outdated(u32::from_ne_bytes(number)),
                         b'M' => FromWorker::Misunderstood,
+                        b'L' => FromWorker::LogAway,
                         _ => continue,
                     }
                 }
@@ -139,6 +145,11 @@ impl Channel {
         self.send(b'L', 0, None)
     }
 
+    /// A supervisor hands over a connection to the log service.
+    pub fn log(&self, connection: BorrowedFd<'_>) -> io::Result<()> {
+        self.send(b'J', 0, Some(connection))
+    }
+
     /// A worker receives.
     pub fn order(&self) -> io::Result<Received<ToWorker>> {
         loop {
@@ -153,6 +164,7 @@ impl Channel {
                 (b'G', None) => ToWorker::Go,
                 (b'L', None) => ToWorker::CacheLost,
                 (b'F', Some(file)) => ToWorker::Changed(u32::from_ne_bytes(number), file),
+                (b'J', Some(connection)) => ToWorker::Log(connection),
                 _ => continue,
             };
             return Ok(Received::Message(order));
@@ -218,6 +230,7 @@ mod tests {
             FromWorker::CacheDamaged,
             FromWorker::Outdated(70_000),
             FromWorker::Misunderstood,
+            FromWorker::LogAway,
         ];
         for message in all {
             worker.tell(message).unwrap();
@@ -248,6 +261,9 @@ mod tests {
         let mut text = String::new();
         std::fs::File::from(file).read_to_string(&mut text).unwrap();
         assert_eq!(text, "text");
+        let (reader, _writer) = std::io::pipe().unwrap();
+        supervisor.log(reader.as_fd()).unwrap();
+        assert!(matches!(worker.order().unwrap(), Received::Message(ToWorker::Log(_))));
         drop(supervisor);
         assert!(matches!(worker.order().unwrap(), Received::Closed));
     }

@@ -19,7 +19,6 @@ use mio::unix::SourceFd;
 
 use super::worker::{Outcome, Worker};
 use crate::event::reactor::{MOST_EVENTS, Reactor, Ready, Source};
-use crate::postfix::maillog;
 use crate::postfix::pass::{self, PassError};
 use crate::screen::event::{HandOffResult, Input, Now};
 use crate::screen::session::SessionId;
@@ -139,7 +138,7 @@ impl Worker {
 
     /// Hands off the clients of this turn. What they said and did is in the log before that.
     pub(super) fn hand_off_clients(&mut self) {
-        self.log_waits = !maillog::flush();
+        self.send_log();
         if self.hand_offs.wanted.is_empty() {
             return;
         }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 
@@ -30,6 +30,9 @@ impl Worker {
                     self.take_in(number, file, now);
                 }
                 Ok(Received::Message(ToWorker::CacheLost)) => self.sources.cache.give_up_file(),
+                Ok(Received::Message(ToWorker::Log(connection))) => {
+                    maillog::adopt_connection(connection);
+                }
                 Ok(Received::Nothing) => return,
                 Ok(Received::Closed) => return self.drain(now),
                 Err(error) => {
@@ -94,6 +97,16 @@ impl Worker {
             maillog::message(message);
         }
         log::info!("{watched} has changed - taken in");
+    }
+
+    /// The end of a turn, for the log. From inside a jail the log service may be out of reach: the
+    /// supervisor, which is outside, connects for us then.
+    pub(super) fn send_log(&mut self) {
+        let backlog = maillog::end_turn();
+        self.log_waits = backlog.map(|backlog| Instant::now() + backlog.pause);
+        if backlog.is_some_and(|backlog| backlog.away) {
+            self.tell(FromWorker::LogAway);
+        }
     }
 
     /// Another daemon of Postfix's does not say what one of the known version would. The

@@ -196,7 +196,9 @@ fn report_for_duty(worker: &Worker, cache_in_use: bool, import_wanted: bool) -> 
     }
     match supervisor.order()? {
         // Nothing else is sent before that.
-        Received::Message(ToWorker::Go | ToWorker::Changed(..) | ToWorker::CacheLost) => {}
+        Received::Message(
+            ToWorker::Go | ToWorker::Changed(..) | ToWorker::CacheLost | ToWorker::Log(_),
+        ) => {}
         Received::Nothing | Received::Closed => no_supervisor(),
     }
     if import_wanted {

@@ -45,9 +45,6 @@ use crate::sys;
 /// turn can hold.
 const GRACE: Duration = Duration::from_millis(20);
 
-/// How long to wait when the log service has no room.
-const LOG_RETRY: Duration = Duration::from_millis(1);
-
 /// All that a worker owns.
 #[derive(Debug)]
 pub struct Worker {
@@ -71,8 +68,8 @@ pub struct Worker {
     /// Listeners that may have more connections than were taken.
     pub(super) acceptable: VecDeque<u32>,
     pub(super) hand_offs: HandOffs,
-    /// There are records that the log service had no room for.
-    pub(super) log_waits: bool,
+    /// When to try again to send what the log service had no room for.
+    pub(super) log_waits: Option<Instant>,
     /// How many sockets wait for their end; see [`Conn::say_farewell`].
     pub(super) lingering: usize,
     pub(super) accepting: Accepting,
@@ -267,7 +264,7 @@ impl Worker {
             readable: VecDeque::new(),
             acceptable: VecDeque::new(),
             hand_offs: parts.hand_offs,
-            log_waits: false,
+            log_waits: None,
             lingering: 0,
             accepting: Accepting::default(),
             room: parts.room,
@@ -324,14 +321,13 @@ impl Worker {
         let lists = self.lists.as_mut().and_then(ListLookups::next_deadline);
         let tables = self.table_servers.next_deadline();
         let hand_offs = self.hand_offs.next_deadline();
-        let log = self.log_waits.then(|| Instant::now() + LOG_RETRY);
         self.timers
             .next_deadline()
             .into_iter()
             .chain(lists)
             .chain(tables)
             .chain(hand_offs)
-            .chain(log)
+            .chain(self.log_waits)
             .min()
     }
 

@@ -116,6 +116,8 @@ struct Supervisor {
     importer: Option<Pid>,
     /// After SIGTERM: when to stop waiting.
     ends_at: Option<Instant>,
+    /// When to try again to send what the log service had no room for.
+    log_waits: Option<Instant>,
 }
 
 /// Runs the service.
@@ -198,6 +200,7 @@ impl Supervisor {
         }
         self.look_after_cache();
         self.attend_to_changes();
+        self.log_waits = maillog::end_turn().map(|backlog| Instant::now() + backlog.pause);
         Ok(())
     }
 
@@ -205,6 +208,7 @@ impl Supervisor {
     /// clients.
     fn leave(&mut self) -> ! {
         self.changes.abandon();
+        maillog::finish();
         std::process::exit(0)
     }
 
@@ -237,11 +241,13 @@ impl Supervisor {
     }
 
     fn timeout(&self) -> PollTimeout {
+        let until = |at: Instant| at.saturating_duration_since(Instant::now());
         let pause = match self.ends_at.or_else(|| self.start_limit()) {
-            Some(at) => Some(at.saturating_duration_since(Instant::now())),
+            Some(at) => Some(until(at)),
             None if self.changes.has_to_look() => Some(WATCH_PAUSE),
             None => self.cache_pause(),
         };
+        let pause = pause.into_iter().chain(self.log_waits.map(until)).min();
         // Rounded up, so that the deadline has come when poll returns.
         let pause = pause.map(|pause| pause + Duration::from_millis(1));
         pause.map_or(PollTimeout::NONE, |pause| {
@@ -325,6 +331,7 @@ impl Supervisor {
         if let Some(told) = self.told_master {
             std::thread::sleep(MASTER_READS.saturating_sub(told.elapsed()));
         }
+        maillog::finish();
         end_as(status)
     }
 
@@ -363,6 +370,7 @@ impl Supervisor {
                 FromWorker::CacheDamaged => self.cache_damaged(),
                 FromWorker::Outdated(number) => self.changes.outdated(number),
                 FromWorker::Misunderstood => self.changes.misunderstood(),
+                FromWorker::LogAway => self.reconnect_log(index),
             }
         }
     }
@@ -406,6 +414,17 @@ impl Supervisor {
         worker.state = State::Busy;
         worker.was_ready = true;
         if let Err(error) = worker.channel.go() {
+            log::debug!("worker {}: {error}", worker.pid);
+        }
+    }
+
+    /// A worker does not reach the log service, which is away, or out of its jail. If it is away,
+    /// the worker asks again.
+    fn reconnect_log(&self, index: usize) {
+        if let Some(connection) = maillog::another_connection()
+            && let Some(worker) = self.workers.get(index)
+            && let Err(error) = worker.channel.log(connection.as_fd())
+        {
             log::debug!("worker {}: {error}", worker.pid);
         }
     }

@@ -150,6 +150,7 @@ pub fn prepare(
         },
         importer: None,
         ends_at: None,
+        log_waits: None,
     };
     for number in 0..settings.own.workers {
         let status = status_socket(&owner, number)?;

@@ -55,24 +55,15 @@ pub fn send(
 /// The most messages that [`send_many`] sends at once.
 pub const MOST_AT_ONCE: usize = 32;
 
-/// What [`send_many`] does about a receiver that has no room.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Patience {
-    /// It waits, as long as the socket's SO_SNDTIMEO allows.
-    Waits,
-    /// It does not wait.
-    None,
-}
-
 /// Sends messages over a connected socket, one after the other, [`MOST_AT_ONCE`] at most.
-/// Returns how many were sent: those after the first that was not sent were not tried.
+/// Returns how many were sent: those after the first that was not sent were not tried. It is not
+/// waited.
 ///
 /// # Errors
 /// Those of sendmmsg(2), about the first message; EAGAIN when there is no room.
 pub fn send_many<'a>(
     socket: BorrowedFd<'_>,
     messages: impl Iterator<Item = &'a [u8]>,
-    patience: Patience,
 ) -> Result<usize, Errno> {
     // SAFETY: both are integers and pointers, for which zero is a valid value.
     let (mut parts, mut headers) = unsafe {
@@ -92,10 +83,7 @@ pub fn send_many<'a>(
     if count == 0 {
         return Ok(0);
     }
-    let flags = match patience {
-        Patience::Waits => libc::MSG_NOSIGNAL,
-        Patience::None => libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT,
-    };
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
     // SAFETY: `headers` has at least `count` entries, each with one part, whose bytes are only
     // read; all that outlives the call, and so do the bytes, by the lifetime of `messages`.
     let sent =
@@ -148,18 +136,18 @@ mod tests {
         let (ours, theirs) = UnixDatagram::pair().unwrap();
         let texts: Vec<Vec<u8>> = (0..100_u8).map(|number| vec![number; 3]).collect();
         let messages = || texts.iter().map(Vec::as_slice);
-        assert_eq!(send_many(ours.as_fd(), messages().take(0), Patience::None), Ok(0));
-        let sent = send_many(ours.as_fd(), messages(), Patience::None).unwrap();
+        assert_eq!(send_many(ours.as_fd(), messages().take(0)), Ok(0));
+        let sent = send_many(ours.as_fd(), messages()).unwrap();
         assert!((1..=MOST_AT_ONCE).contains(&sent));
-        while send_many(ours.as_fd(), messages(), Patience::None).is_ok() {}
-        assert_eq!(send_many(ours.as_fd(), messages(), Patience::None), Err(Errno::EAGAIN));
+        while send_many(ours.as_fd(), messages()).is_ok() {}
+        assert_eq!(send_many(ours.as_fd(), messages()), Err(Errno::EAGAIN));
         let mut buffer = [0; 8];
         for text in texts.iter().take(sent) {
             assert_eq!(theirs.recv(&mut buffer).unwrap(), 3);
             assert_eq!(&buffer[..3], text);
         }
         drop(theirs);
-        let gone = send_many(ours.as_fd(), messages(), Patience::None);
+        let gone = send_many(ours.as_fd(), messages());
         assert!(matches!(gone, Err(Errno::ECONNREFUSED | Errno::ENOTCONN | Errno::ECONNRESET)));
     }
 }

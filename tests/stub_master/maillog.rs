@@ -59,8 +59,23 @@ impl Maillog {
 
     /// Listens again.
     pub fn open(&self) {
+        self.read(self.bind());
+    }
+
+    fn bind(&self) -> UnixDatagram {
         let socket = UnixDatagram::bind(&self.path).unwrap();
         fs::set_permissions(&self.path, fs::Permissions::from_mode(0o666)).unwrap();
+        socket
+    }
+
+    /// Leaves another socket in its place, which nobody reads.
+    pub fn replace(&self) -> UnixDatagram {
+        self.close();
+        self.bind()
+    }
+
+    /// Reads a socket from now on.
+    pub fn read(&self, socket: UnixDatagram) {
         socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let (records, flag) = (Arc::clone(&self.records), Arc::clone(&stop));

@@ -2,8 +2,9 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use syslog::Facility;
 use thiserror::Error;
@@ -14,11 +15,20 @@ use super::sink::{Sent, Sink};
 use crate::postfix::message::Level;
 use crate::screen::test_set::UnixTime;
 use crate::sys::local_time;
-use crate::sys::message::Patience;
 
-/// How many records may wait for the log service. When there are more, their writer waits for
-/// it, so that none is lost for want of patience.
+/// How many records may wait for the log service, be it busy or away. When there are more and
+/// it is there, their writer waits for it, so that none is lost for want of patience.
 const MOST_WAITING: usize = 1_000;
+
+/// How long a turn of the loop, or whatever else there is between two calls of
+/// [`Journal::end_turn`], may wait for the log service in all: a log that stands still, or crawls,
+/// must not stop the mail, nor look to the watchdog as if the loop did.
+const WAIT_LIMIT: Duration = Duration::from_secs(1);
+
+/// How soon records that wait are tried again, and how late: the time is doubled as long as
+/// nothing goes out.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(128);
 
 /// Which log service takes the records.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -117,6 +127,25 @@ pub struct Moment {
     pub mono: Instant,
 }
 
+/// What to do about a log service that has no room now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Patience {
+    /// To wait, as long as a turn may.
+    Waits,
+    /// Not to wait.
+    None,
+}
+
+/// Not everything is out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Backlog {
+    /// When to try again.
+    pub pause: Duration,
+    /// Another attempt to reach the log service has failed: somebody who sees more of the file
+    /// system may try.
+    pub away: bool,
+}
+
 /// The log of one process.
 #[derive(Debug)]
 pub struct Journal {
@@ -126,10 +155,16 @@ pub struct Journal {
     stamp: Stamp,
     pid: u32,
     stderr: bool,
-    /// Records that were lost since the last one that was not.
+    /// Records that were lost, right before those that wait, and that the log has not been told of.
     lost: u64,
     /// Records that are to be sent.
     waiting: Batch,
+    /// How long this turn may still wait.
+    allowance: Duration,
+    /// The last wait was in vain: there is no other until something goes out.
+    vain: bool,
+    /// How soon to try again.
+    pause: Duration,
     /// For standard error.
     buffer: Vec<u8>,
 }
@@ -145,6 +180,9 @@ impl Journal {
             stderr: false,
             lost: 0,
             waiting: Batch::new(),
+            allowance: WAIT_LIMIT,
+            vain: false,
+            pause: FIRST_PAUSE,
             buffer: Vec::new(),
         }
     }
@@ -152,15 +190,28 @@ impl Journal {
     /// Logs as `config` says from now on; the socket is opened, the time zone loaded and the
     /// process id noted, none of which has to work again after the jail.
     pub fn configure(&mut self, config: Config, moment: Moment) {
+        let same = |old: &Config| old.destination == config.destination;
+        if !self.config.as_ref().is_none_or(same) {
+            // They are in the form that another service wants.
+            self.flush(moment, Patience::Waits);
+            while !self.waiting.is_empty() {
+                self.lose_one();
+            }
+        }
         self.sink = Sink::open(config.destination.paths(), moment.mono);
         self.stamp.set(moment.wall, local_time);
         self.config = Some(config);
-        self.renew_pid();
+        self.pid = std::process::id();
+        self.vain = false;
     }
 
-    /// Takes the id of the current process, after a fork.
+    /// Takes the id of the current process, after a fork. What waits is left to the process that
+    /// has written it.
     pub fn renew_pid(&mut self) {
         self.pid = std::process::id();
+        self.sink.forget_record();
+        self.waiting = Batch::new();
+        self.lost = 0;
     }
 
     /// Whether records go to standard error too.
@@ -168,14 +219,15 @@ impl Journal {
         self.stderr = on;
     }
 
-    /// Logs one record, after those that wait. What cannot be logged is counted, and told when
-    /// logging works again.
+    /// Logs one record, after those that wait. If the log service is away or has no room for it,
+    /// it waits with them.
     pub fn write(&mut self, moment: Moment, program: Program, level: Level, text: &[u8]) {
         self.write_later(moment, program, level, text);
         self.flush(moment, Patience::Waits);
     }
 
-    /// Logs one record at the next [`Journal::flush`], unless too many wait already.
+    /// Logs one record at the next [`Journal::end_turn`], unless too many wait already. What
+    /// cannot wait, the oldest first, is counted, and told when logging works again.
     pub fn write_later(&mut self, moment: Moment, program: Program, level: Level, text: &[u8]) {
         if self.stderr || self.config.is_none() {
             self.write_stderr(program, level, text);
@@ -184,54 +236,103 @@ impl Journal {
         self.stamp.set(moment.wall, local_time);
         let header = header(config, &self.stamp, program, self.pid);
         self.waiting.add(|out| format_record(out, &header, level, text));
-        if self.waiting.len() > MOST_WAITING {
-            self.send_some(moment, Patience::Waits);
+        while self.waiting.len() > MOST_WAITING {
+            if !self.send_some(moment) && !self.wait() {
+                self.lose_one();
+            }
         }
     }
 
-    /// Sends the records that wait. Without patience some may wait on, because the log service
-    /// has no room for them; tells whether all are out.
-    pub fn flush(&mut self, moment: Moment, patience: Patience) -> bool {
-        while !self.waiting.is_empty() {
-            if !self.send_some(moment, patience) {
+    /// Sends the records that wait, as far as the log service has room for them, and renews what
+    /// may be waited for it. Tells what to do if some are left.
+    pub fn end_turn(&mut self, moment: Moment) -> Option<Backlog> {
+        self.allowance = WAIT_LIMIT;
+        if self.flush(moment, Patience::None) {
+            return None;
+        }
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        Some(Backlog { pause, away: self.sink.take_cry() })
+    }
+
+    /// Sends the records that wait, and waits for the log service, as long as a turn may.
+    pub fn finish(&mut self, moment: Moment) {
+        self.allowance = WAIT_LIMIT;
+        self.flush(moment, Patience::Waits);
+    }
+
+    /// See [`Sink::another`].
+    pub fn another_connection(&self) -> Option<OwnedFd> {
+        self.sink.another()
+    }
+
+    /// See [`Sink::adopt`].
+    pub fn adopt_connection(&mut self, socket: OwnedFd) {
+        self.sink.adopt(socket);
+    }
+
+    /// Whether all is out.
+    fn flush(&mut self, moment: Moment, patience: Patience) -> bool {
+        while !self.waiting.is_empty() || self.lost > 0 {
+            if !self.send_some(moment) && (patience == Patience::None || !self.wait()) {
                 return false;
             }
         }
         true
     }
 
-    /// Sends what goes at once; or else one record is lost, or has to wait on.
-    fn send_some(&mut self, moment: Moment, patience: Patience) -> bool {
-        if self.lost > 0 && self.sink.ready(moment.mono) {
-            match self.tell_of_losses(moment, patience) {
+    /// Sends what goes at once. Whether anything has, or has been given up for good.
+    fn send_some(&mut self, moment: Moment) -> bool {
+        if self.lost > 0 && !self.sink.is_midway() {
+            // While nobody is there, there is nobody to tell.
+            if !self.sink.ready(moment.mono) {
+                return false;
+            }
+            match self.tell_of_losses(moment) {
                 Sent::Out(_) => self.lost = 0,
-                Sent::NoRoom => return false,
-                Sent::Lost => {
-                    self.lose_one();
-                    return true;
+                Sent::NotNow => {
+                    self.sink.forget_record();
+                    return false;
                 }
+                Sent::Never if self.waiting.is_empty() => return false,
+                Sent::Never => {}
             }
         }
-        match self.sink.send(&self.waiting, patience, moment.mono) {
+        match self.sink.send(&self.waiting, moment.mono) {
             Sent::Out(count) => self.waiting.advance(count),
-            Sent::NoRoom => return false,
-            Sent::Lost => self.lose_one(),
+            Sent::NotNow => return false,
+            Sent::Never => self.lose_one(),
         }
+        self.vain = false;
+        self.pause = FIRST_PAUSE;
         true
     }
 
+    /// Waits for the log service, if that may be of use. Whether it was.
+    fn wait(&mut self) -> bool {
+        if self.vain || self.allowance.is_zero() {
+            return false;
+        }
+        let begin = Instant::now();
+        let helped = self.sink.wait_for_room(self.allowance);
+        self.allowance = self.allowance.saturating_sub(begin.elapsed());
+        self.vain = !helped;
+        helped
+    }
+
     fn lose_one(&mut self) {
+        self.sink.forget_record();
         self.lost += 1;
         self.waiting.advance(1);
     }
 
-    fn tell_of_losses(&mut self, moment: Moment, patience: Patience) -> Sent {
-        let Some(config) = &self.config else { return Sent::Lost };
+    fn tell_of_losses(&mut self, moment: Moment) -> Sent {
+        let Some(config) = &self.config else { return Sent::Never };
         let text = format!("{} log records lost while the log service was away", self.lost);
         let header = header(config, &self.stamp, Program::Postscreen, self.pid);
         let mut report = Batch::new();
         report.add(|out| format_record(out, &header, Level::Warning, text.as_bytes()));
-        self.sink.send(&report, patience, moment.mono)
+        self.sink.send(&report, moment.mono)
     }
 
     fn write_stderr(&mut self, program: Program, level: Level, text: &[u8]) {
@@ -315,29 +416,152 @@ mod tests {
     }
 
     #[test]
-    fn lost_records_are_counted_and_told() {
-        let path = SocketPath::new("lost");
+    fn what_is_logged_while_the_service_is_away_waits_for_it() {
+        let path = SocketPath::new("away");
         let start = Instant::now();
         let mut journal = Journal::new();
         journal.configure(config(&path.0), at(start, 0));
         for second in [0, 1, 2] {
             journal.write(at(start, second), Program::Dnsblog, Level::Info, b"x");
         }
-        assert_eq!(journal.lost, 3);
+        assert_eq!((journal.waiting.len(), journal.lost), (3, 0));
+        let backlog = journal.end_turn(at(start, 3)).unwrap();
+        assert!(backlog.away, "nobody has been told");
         let service = path.bind();
-        journal.write(at(start, 3), Program::Dnsblog, Level::Info, b"back");
-        journal.write(at(start, 3), Program::Postscreen, Level::Info, b"again");
+        assert_eq!(journal.end_turn(at(start, 4)), None);
         let pid = std::process::id();
-        for text in [
-            format!(
-                "postscreen[{pid}]: warning: 3 log records lost while the log service was away"
-            ),
-            format!("dnsblog[{pid}]: back"),
-            format!("postscreen[{pid}]: again"),
-        ] {
-            assert_eq!(next_text(&service), Some(format!("mx postfix/mx25/{text}")));
+        for _ in 0..3 {
+            assert_eq!(next_text(&service), Some(format!("mx postfix/mx25/dnsblog[{pid}]: x")));
         }
         assert_eq!(next_record(&service), None);
+    }
+
+    #[test]
+    fn lost_records_are_counted_and_told() {
+        let path = SocketPath::new("lost");
+        let start = Instant::now();
+        let mut journal = Journal::new();
+        journal.configure(config(&path.0), at(start, 0));
+        for number in 0..MOST_WAITING + 3 {
+            journal.write(
+                at(start, 0),
+                Program::Dnsblog,
+                Level::Info,
+                number.to_string().as_bytes(),
+            );
+        }
+        assert_eq!((journal.waiting.len(), journal.lost), (MOST_WAITING, 3));
+        assert!(start.elapsed() < Duration::from_millis(500), "nobody is there to wait for");
+        let service = path.bind();
+        // Without another record.
+        let mut seen = Vec::new();
+        while journal.end_turn(at(start, 3)).is_some() {
+            seen.extend(std::iter::from_fn(|| next_text(&service)));
+        }
+        seen.extend(std::iter::from_fn(|| next_text(&service)));
+        journal.write(at(start, 3), Program::Postscreen, Level::Info, b"again");
+        seen.extend(std::iter::from_fn(|| next_text(&service)));
+        let pid = std::process::id();
+        let lost = "warning: 3 log records lost while the log service was away";
+        let waited =
+            (3..MOST_WAITING + 3).map(|number| format!("mx postfix/mx25/dnsblog[{pid}]: {number}"));
+        let expected = [format!("mx postfix/mx25/postscreen[{pid}]: {lost}")].into_iter();
+        let again = format!("mx postfix/mx25/postscreen[{pid}]: again");
+        assert!(seen.iter().eq(expected.chain(waited).chain([again]).collect::<Vec<_>>().iter()));
+    }
+
+    #[test]
+    fn a_log_that_nobody_reads_costs_a_second_once() {
+        let path = SocketPath::new("unread");
+        let service = path.bind();
+        let start = Instant::now();
+        let mut journal = Journal::new();
+        journal.configure(config(&path.0), at(start, 0));
+        for _ in 0..3_000 {
+            journal.write(at(start, 0), Program::Postscreen, Level::Warning, b"x");
+        }
+        assert!(start.elapsed() < WAIT_LIMIT * 3 / 2, "{:?}", start.elapsed());
+        for _ in 0..10 {
+            assert!(journal.end_turn(at(start, 0)).is_some());
+            journal.write(at(start, 0), Program::Postscreen, Level::Warning, b"x");
+        }
+        assert!(start.elapsed() < WAIT_LIMIT * 3 / 2, "{:?}", start.elapsed());
+        let (mut seen, mut lost) = (0, 0);
+        loop {
+            let all = journal.end_turn(at(start, 0)).is_none();
+            while let Some(text) = next_text(&service) {
+                match text.split_once("warning: ").map(|(_, text)| text) {
+                    Some("x") => seen += 1,
+                    report => lost += count_in(report.unwrap()),
+                }
+            }
+            if all {
+                break;
+            }
+        }
+        assert_eq!(seen + lost, 3_010);
+    }
+
+    /// A service that takes a record now and then holds up a turn for a second in all, and not
+    /// for each record.
+    #[test]
+    fn a_log_that_crawls_costs_a_second_a_turn() {
+        let path = SocketPath::new("crawls");
+        let service = path.bind();
+        let start = Instant::now();
+        let mut journal = Journal::new();
+        journal.configure(config(&path.0), at(start, 0));
+        let reader = std::thread::spawn(move || {
+            let until = Instant::now() + Duration::from_secs(3);
+            while Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(300));
+                next_record(&service);
+            }
+        });
+        for turn in 1..=2 {
+            for _ in 0..2_000 {
+                journal.write_later(at(start, 0), Program::Postscreen, Level::Info, b"x");
+            }
+            journal.end_turn(at(start, 0));
+            let limit = WAIT_LIMIT * turn + Duration::from_millis(500);
+            assert!(start.elapsed() < limit, "{turn}: {:?}", start.elapsed());
+        }
+        assert!(start.elapsed() >= WAIT_LIMIT, "it was not waited at all");
+        reader.join().unwrap();
+    }
+
+    #[test]
+    fn tries_again_less_and_less_often_while_nothing_goes_out() {
+        let path = SocketPath::new("pauses");
+        let start = Instant::now();
+        let mut journal = Journal::new();
+        journal.configure(config(&path.0), at(start, 0));
+        journal.write_later(at(start, 0), Program::Postscreen, Level::Info, b"x");
+        let mut pauses = (0..9).map(|_| journal.end_turn(at(start, 0)).unwrap().pause);
+        let first = pauses.next();
+        assert_eq!((first, pauses.last()), (Some(FIRST_PAUSE), Some(LONGEST_PAUSE)));
+        let _service = path.bind();
+        assert_eq!(journal.end_turn(at(start, 1)), None);
+        assert_eq!(journal.pause, FIRST_PAUSE);
+    }
+
+    /// A child begins without what its parent has not sent yet.
+    #[test]
+    fn what_waits_stays_with_who_has_written_it() {
+        let path = SocketPath::new("child");
+        let start = Instant::now();
+        let mut journal = Journal::new();
+        journal.configure(config(&path.0), at(start, 0));
+        journal.write_later(at(start, 0), Program::Postscreen, Level::Info, b"x");
+        journal.lost = 5;
+        journal.renew_pid();
+        assert_eq!(journal.end_turn(at(start, 0)), None);
+    }
+
+    fn count_in(report: &str) -> usize {
+        let (count, rest) = report.split_once(' ').unwrap();
+        assert_eq!(rest, "log records lost while the log service was away");
+        count.parse().unwrap()
     }
 
     #[test]
@@ -354,7 +578,7 @@ mod tests {
         }
         let mut seen = Vec::new();
         let mut flushes = 0;
-        while !journal.flush(start, Patience::None) {
+        while journal.end_turn(start).is_some() {
             flushes += 1;
             seen.extend(std::iter::from_fn(|| next_text(&service)));
         }

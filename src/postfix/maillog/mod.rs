@@ -12,6 +12,7 @@ mod sink;
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::os::fd::OwnedFd;
 use std::panic::{self, PanicHookInfo};
 use std::process;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -21,12 +22,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-pub use journal::{Config, Destination, UnknownFacility, parse_facility};
+pub use journal::{Backlog, Config, Destination, UnknownFacility, parse_facility};
 pub use record::{Form, Header, Program, Stamp, TEXT_LIMIT, Utf8Filter, format_record};
 
 use crate::postfix::message::{Level, Message};
 use crate::screen::test_set::UnixTime;
-use crate::sys::message::Patience;
 use crate::sys::refused;
 use journal::{Journal, Moment};
 
@@ -77,8 +77,8 @@ pub fn write(program: Program, level: Level, text: impl AsRef<[u8]>) {
     }
 }
 
-/// Logs one record at the next [`flush`], or before that if too many wait. For the loop, which
-/// flushes at the end of each turn: one call for all its records. A record of any kind that is
+/// Logs one record at the next [`end_turn`], or before that if too many wait. For the loop: one
+/// call for all the records of a turn. A record of any kind that is
 /// written meanwhile comes after those that wait.
 pub fn write_later(program: Program, level: Level, text: impl AsRef<[u8]>) {
     if level == Level::Error {
@@ -87,18 +87,28 @@ pub fn write_later(program: Program, level: Level, text: impl AsRef<[u8]>) {
     lock().write_later(now(), program, level, text.as_ref());
 }
 
-/// Sends the records that wait, as far as the log service has room for them; tells whether all
-/// are out. What is left is for the next turn: a log service that is busy for a moment does not
-/// hold up the mail.
-pub fn flush() -> bool {
+/// The end of a turn: sends the records that wait, as far as the log service has room for them;
+/// tells when to try again if some are left. A log service that is busy or away does not hold up
+/// the mail: what other records wait for it before the next end of a turn is a second in all.
+pub fn end_turn() -> Option<Backlog> {
     tell_of_refusals();
-    lock().flush(now(), Patience::None)
+    lock().end_turn(now())
 }
 
-/// Sends the records that wait, and waits for the log service.
+/// Sends the records that wait, and waits for the log service, for a second at most.
 pub fn finish() {
     tell_of_refusals();
-    lock().flush(now(), Patience::Waits);
+    lock().finish(now());
+}
+
+/// Another connection to the log service, for a process that cannot make one.
+pub fn another_connection() -> Option<OwnedFd> {
+    lock().another_connection()
+}
+
+/// Takes a connection to the log service that another process has made.
+pub fn adopt_connection(socket: OwnedFd) {
+    lock().adopt_connection(socket);
 }
 
 /// Whoever logs next tells of calls that the sandbox has refused: where that happens, nobody can.
@@ -117,6 +127,7 @@ pub fn message(message: &Message) {
 /// Logs the reason and ends the process, after a second, with status 1.
 pub fn fatal(text: impl AsRef<[u8]>) -> ! {
     write(Program::Postscreen, Level::Fatal, text);
+    finish();
     thread::sleep(LAST_PAUSE);
     process::exit(1);
 }
