@@ -1,0 +1,148 @@
+"""The log service goes away and comes back, or stays and does not read: postlogd(8), and what
+listens at /dev/log (rsyslogd(8); journald(8), whose socket stays while it is away)."""
+
+import time
+from itertools import count
+
+from bench.plan import KNOWN, OTHERS
+
+from ...plan import Figure, Trial, must
+from ...standins.log import CRAWLING, GONE, REPLACED, UNREAD
+from ...standins.service import WELL
+from ...world import World
+from .town import Town, setting
+
+# postscreen_watchdog_timeout
+WATCHDOG = 10
+
+_PERIODS = (0.1, 0.5, 1.5)
+
+
+def _comes_and_goes(manner: str):
+    def trial(world: World) -> list[Figure]:
+        town = Town(world)
+        times = 20
+        rate = 100 if world.short else 300
+        seconds = times * 0.6 if world.short else times * (sum(_PERIODS) / 3 + 0.5) + 5
+        since = len(town.log.records)
+        town.begin(seconds, {"known": rate})
+        slowest = 0.0
+        for number in range(times):
+            town.log.behave(manner)
+            time.sleep(0.1 if world.short else _PERIODS[number % 3])
+            back = time.monotonic()
+            town.log.behave(WELL)
+            world.until(lambda: town.log.first_after(back) is not None, 1,
+                        f"logging resumes within a second, time {number + 1}")
+            slowest = max(slowest, town.log.first_after(back) - back)
+            time.sleep(0.3)
+        load = town.end()["known"].check("220")
+        town.log.read_old()
+        lost, clients = _account(world, town, since, load.begun)
+        town.serves()
+        town.check_unhurt()
+        return [Figure("times away", times), Figure("records", 2 * clients),
+                Figure("lost and reported", lost), Figure("unaccounted for", 0),
+                Figure("resumed at the latest after, ms", slowest * 1000)]
+    return trial
+
+
+def _account(world: World, town: Town, since: int, clients: int) -> tuple[int, int]:
+    """Every record is here, or was reported as lost: a known client leaves two."""
+    def here() -> int:
+        return town.log.count(r"CONNECT from \[127\.2\.|ALLOWLISTED \[127\.2\.", since)
+    world.until(lambda: here() + town.log.lost() >= 2 * clients, 5,
+                f"{2 * clients} records, here or reported as lost")
+    time.sleep(0.5)
+    must(here() + town.log.lost() == 2 * clients,
+         f"{2 * clients} records: {here()} are here, {town.log.lost()} were reported as lost")
+    return town.log.lost(), clients
+
+
+def _stands_still(world: World) -> list[Figure]:
+    """A socket that nobody reads, for longer than the watchdog waits, with clients all the time."""
+    town = Town(world)
+    away = 5 if world.short else 3 * WATCHDOG
+    since = len(town.log.records)
+    town.begin(away + 2, {"known": 200})
+    time.sleep(1)
+    town.log.behave(UNREAD)
+    time.sleep(away)
+    back = time.monotonic()
+    town.log.behave(WELL)
+    world.until(lambda: town.log.first_after(back) is not None, 1, "logging resumes")
+    load = town.end()["known"].check("220")
+    # It was waited for once, and not by turns.
+    slowest = load.time("first_byte", "max")
+    must(slowest < 2500, f"a client has waited for {slowest:.0f} ms")
+    lost, _ = _account(world, town, since, load.begun)
+    must(lost > 0 or world.short, "none was lost, so it was not tried")
+    town.serves()
+    town.check_unhurt()
+    return [Figure("unread for, s", away), Figure("clients", load.begun),
+            Figure("slowest first byte, ms", slowest), Figure("records lost and reported", lost),
+            Figure("unaccounted for", 0)]
+
+
+def _crawls(world: World) -> list[Figure]:
+    """A log service that reads a record now and then: the mail goes on, and the watchdog, for
+    which a turn of the loop is too long if it waits for each record, has nothing to say."""
+    town = Town(world)
+    slow = 6 if world.short else 4 * WATCHDOG
+    since = len(town.log.records)
+    town.begin(slow + 2, {"known": 200, "new": 50})
+    town.log.behave(CRAWLING)
+    time.sleep(slow)
+    town.log.behave(WELL)
+    loads = town.end()
+    for load in loads.values():
+        load.check("220")
+    slowest = loads["known"].time("first_byte", "max")
+    must(slowest < WATCHDOG * 1000, f"a client has waited for {slowest:.0f} ms")
+    must(not town.log.count("watchdog", since), "the watchdog was heard")
+    town.serves()
+    town.check_unhurt()
+    return [Figure("crawling for, s", slow), Figure("clients", sum(l.begun for l in loads.values())),
+            Figure("slowest first byte of a known client, ms", slowest),
+            Figure("records lost and reported", town.log.lost())]
+
+
+def _postlogd(world: World) -> list[Figure]:
+    """The real one, killed again and again. Its socket is master(8)'s: records wait in it."""
+    world.load("new", OTHERS, count=5, in_flight=5)
+    world.load("known", KNOWN, count=5, in_flight=5)
+    pid, slowest = world.worker(), 0.0
+    numbers = count(100)
+    for number in range(20):
+        for process in world.processes():
+            if process.name == "postlogd":
+                world.kill(process.pid, 15 if number % 2 else 9)
+        first = next(numbers)
+        back = time.monotonic()
+        # What the process that is killed has read already is lost with it.
+        time.sleep(0.05)
+        world.load("known", KNOWN, count=1, in_flight=1, first=first)
+        address = f"127.2.0.{first}"
+        world.until(lambda: f"ALLOWLISTED [{address}]" in world.log_text(), 65,
+                    f"record number {number + 1}")
+        slowest = max(slowest, time.monotonic() - back)
+    must(world.worker() == pid, "there is another worker")
+    return [Figure("deaths of postlogd", 20), Figure("resumed at the latest after, ms",
+                                                     slowest * 1000)]
+
+
+_KNOWN = setting(("postscreen_access_list = cidr:/etc/postfix/known",))
+_OUTSIDE = setting(("postscreen_access_list = cidr:/etc/postfix/known",), chroot=False)
+
+TRIALS = (
+    Trial("neighbours/log-gone", "the socket of the log service gone and back 20 times, chrooted",
+          _comes_and_goes(GONE), _KNOWN),
+    Trial("neighbours/log-gone-outside", "the same, not chrooted", _comes_and_goes(GONE), _OUTSIDE),
+    Trial("neighbours/log-unread", "a log socket that stays while its reader is away, 20 times",
+          _comes_and_goes(UNREAD), _KNOWN),
+    Trial("neighbours/log-replaced", "another socket in the place of one that stays open, 20 times",
+          _comes_and_goes(REPLACED), _KNOWN),
+    Trial("neighbours/log-stands-still", "a log socket that nobody reads", _stands_still, _KNOWN),
+    Trial("neighbours/log-crawls", "a log service that reads a record now and then", _crawls,
+          _KNOWN),
+)
