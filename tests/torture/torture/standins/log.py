@@ -12,9 +12,10 @@ from .neighbourhood import Neighbourhood
 from .service import WELL
 
 # Its socket is away, as that of rsyslogd(8) between two of its lives; is there and not read, as
-# that which systemd(1) keeps for journald(8); has another one in its place, and stays open; is
-# read now and then.
-GONE, UNREAD, REPLACED, CRAWLING = "gone", "unread", "replaced", "crawling"
+# that which systemd(1) keeps for journald(8); has another one in its place; has another one in its
+# place, and is still open somewhere; is read now and then.
+GONE, UNREAD, REPLACED, FORGOTTEN, CRAWLING = \
+    "gone", "unread", "replaced", "forgotten", "crawling"
 
 _LOST = re.compile(r"warning: (\d+) log records lost while the log service was away")
 
@@ -41,6 +42,9 @@ class LogService:
             if manner == GONE:
                 self._close()
             elif manner == REPLACED:
+                self._close()
+                self._open()
+            elif manner == FORGOTTEN:
                 if self._socket:
                     self.where.loop.remove_reader(self._socket)
                     self._old.append(self._socket)
@@ -49,7 +53,7 @@ class LogService:
                 self._open()
             if self._socket:
                 self.where.loop.remove_reader(self._socket)
-            if manner in (WELL, REPLACED) and self._socket:
+            if manner in (WELL, REPLACED, FORGOTTEN) and self._socket:
                 self.where.loop.add_reader(self._socket, self._read, self._socket)
                 self._read(self._socket)
             elif manner == CRAWLING:
@@ -95,8 +99,8 @@ class LogService:
 
     # What was read. The list only grows, so that it may be looked at from outside.
 
-    def read_old(self) -> None:
-        """Reads what was left in sockets that were replaced, as nobody would."""
+    def read_forgotten(self) -> None:
+        """Reads what was left in sockets that were forgotten, as nobody would."""
         self.where.do(lambda: [self._read(old) for old in self._old])
 
     def count(self, pattern: str, since: int = 0) -> int:
@@ -109,4 +113,5 @@ class LogService:
 
     def first_after(self, moment: float) -> float | None:
         """When the first record came after that."""
-        return next((at for at, text in self.records if at >= moment and "postscreen" in text), None)
+        return next((at for at, text in self.records if at >= moment and "postscreen" in text),
+                    None)

@@ -21,6 +21,13 @@ class Proxymap(Service):
 
     questions = 0
 
+    def _behave(self, manner: str) -> None:
+        if manner in (MISSING, FULL):
+            # Connections are kept for the next question, unless their process has gone.
+            for connection in list(self.connections):
+                self.end(connection)
+        super()._behave(manner)
+
     def serve(self, connection: socket.socket) -> None:
         greeting = b"protocol\0proxymap_protocol\0\0"
         with contextlib.suppress(OSError):
@@ -42,7 +49,7 @@ class Proxymap(Service):
                 self.end(other)
             self._hanging.clear()
             return None
-        if self.manner == MUTE:
+        if self.manner in (MUTE, HANGING):
             return None
         words = said.split(b"\0")
         key = words[words.index(b"key") + 1].decode() if b"key" in words else ""

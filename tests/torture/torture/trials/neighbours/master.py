@@ -1,6 +1,5 @@
 """master(8) is killed."""
 
-import subprocess
 import time
 
 from harness import instance
@@ -24,8 +23,6 @@ def _killed(world: World) -> list[Figure]:
         waiting = world.clients("new", NEW, count=100, in_flight=100, greet_wait=1, first=first)
         talking = world.clients("engine", OTHERS, count=50, in_flight=50, greet_wait=1,
                                 first=first)
-        begin = f"CONNECT from"
-        since = len(town.log.records)
         time.sleep(0.3 + number % 4 * 0.3)
         master = int((world.queue / "pid/master.pid").read_text())
         world.kill(master)
@@ -34,14 +31,12 @@ def _killed(world: World) -> list[Figure]:
                  f"clients in progress were lost: {load}")
             clients += load.begun
         world.until(lambda: not world.gateposts(), 10, "all processes end with their clients")
-        must(town.log.count(begin) > 0, "nothing was logged")
         instance.start()
         load = world.load("known", KNOWN, count=10, in_flight=10)
         load.check("220")
         must(world.worker() != pid, "it has survived")
-        passed = world.load("new", NEW, count=50, in_flight=50, first=first)
-        passed.check("220")
-        must(town.log.count(rf"PASS OLD \[127\.3\.", since) == 0 or True, "")
+        # What was found out without a master is known to the next one's process.
+        world.load("engine", OTHERS, count=50, in_flight=50, first=first).check("250")
     return [Figure("deaths of master", rounds), Figure("clients in progress", clients),
             Figure("lost", 0)]
 
