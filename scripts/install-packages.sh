@@ -5,8 +5,8 @@
 #
 # While the packages are installed, policy-rc.d(8) forbids to start services, unless the
 # machine has one of its own that does so already. Postfix comes without a configuration;
-# without /etc/postfix/main.cf its unit does not start at the next boot either. fail2ban's
-# unit is disabled, and logwatch's daily mail: only their programs are wanted.
+# without /etc/postfix/main.cf its unit does not start at the next boot either. The units of
+# fail2ban and rsyslog are disabled, and logwatch's daily mail: only their programs are wanted.
 
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
@@ -34,13 +34,15 @@ esac
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -q
 apt-get install -y -q --no-install-recommends "$@" </dev/null
-case " $* " in
-    *' fail2ban '*)
-        if command -v systemctl >/dev/null; then
-            systemctl disable fail2ban.service
-        fi
-        ;;
-esac
+for name in fail2ban rsyslog; do
+    case " $* " in
+        *" $name "*)
+            if command -v systemctl >/dev/null; then
+                systemctl disable "$name.service"
+            fi
+            ;;
+    esac
+done
 case " $* " in
     *' logwatch '*) chmod a-x /etc/cron.daily/00logwatch ;;
 esac

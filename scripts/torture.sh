@@ -26,7 +26,7 @@ alone() {
     fi
 }
 
-need_packages "${BUILD_THINGS[@]}" "${LOAD_THINGS[@]}" \
+need_packages "${BUILD_THINGS[@]}" "${LOAD_THINGS[@]}" rsyslogd=rsyslog \
     /usr/lib/postfix/postfix-lmdb.so=postfix-lmdb
 find_cargo
 if [ $# = 0 ]; then

@@ -12,8 +12,9 @@ from .town import Town, replies, setting
 
 _RATES = {"known": 60, "new": 30, "pregreet": 15, "engine": 30, "tls": 10}
 
-# How long a fault lasts, seconds.
-_SHORTEST, _LONGEST = 0.05, 2.5
+# How long a fault lasts, seconds. After three failures in a row nobody is sent to tlsproxy(8) for
+# a minute, so that more than short ones would keep it out of the trial.
+_SHORTEST, _LONGEST, _LONGEST_OF_TLS = 0.02, 2.5, 0.12
 
 
 def _any_moment(world: World) -> list[Figure]:
@@ -21,7 +22,7 @@ def _any_moment(world: World) -> list[Figure]:
     chance = random.Random(seed)
     seconds = 8 if world.short else 300
     town = Town(world)
-    town.begin(seconds, _RATES)
+    town.begin(seconds, _RATES, stay=1)
     print(f"     seed {seed} (TORTURE_SEED)", flush=True)
     injected: Counter[str] = Counter()
     heals: dict[str, float] = {}
@@ -36,8 +37,9 @@ def _any_moment(world: World) -> list[Figure]:
             manner = chance.choice(neighbour.MANNERS)
             neighbour.behave(manner)
             injected[f"{name} {manner}"] += 1
-            heals[name] = now + chance.uniform(_SHORTEST, _LONGEST)
-        if chance.random() < 0.1:
+            longest = _LONGEST_OF_TLS if name == "tlsproxy" else _LONGEST
+            heals[name] = now + chance.uniform(_SHORTEST, longest)
+        if chance.random() < 0.15:
             injected["tlsproxy dies"] += 1
             town.tlsproxy.die()
         if chance.random() < 0.1:
@@ -45,7 +47,8 @@ def _any_moment(world: World) -> list[Figure]:
             town.tlsproxy.stand_still(True)
             time.sleep(chance.uniform(0, 0.2))
             town.tlsproxy.stand_still(False)
-        time.sleep(chance.uniform(0.01, 0.6))
+        wake = min([now + chance.uniform(0.01, 0.6), *heals.values()])
+        time.sleep(max(0.0, wake - time.monotonic()))
     for neighbour in town.all.values():
         neighbour.behave(WELL)
     loads = town.end()
@@ -57,6 +60,8 @@ def _any_moment(world: World) -> list[Figure]:
     must(set(outcomes) <= {"TLS", "454", "plain", "421", "cut off", "cut off in TLS", "250", "502"},
          f"seed {seed}: {outcomes}")
     must(not town.log.count("watchdog|panic:|fatal:|killed by"), f"seed {seed}: it has died")
+    must(outcomes["TLS"] > 0 and (world.short or outcomes["cut off in TLS"] > 0),
+         f"seed {seed}: tlsproxy was not part of it: {outcomes}")
     town.serves()
     town.check_unhurt()
     return [Figure("seed", seed), Figure("faults", sum(injected.values())),

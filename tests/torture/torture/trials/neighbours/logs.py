@@ -2,6 +2,8 @@
 listens at /dev/log (rsyslogd(8); journald(8), whose socket stays while it is away)."""
 
 import signal
+import socket
+import subprocess
 import time
 from itertools import count
 from pathlib import Path
@@ -163,6 +165,66 @@ def _postlogd(world: World) -> list[Figure]:
                                                      slowest * 1000)]
 
 
+_RSYSLOG = """\
+global(workDirectory="{scratch}")
+module(load="imuxsock" SysSock.Name="/dev/log" SysSock.RateLimit.Interval="0")
+action(type="omfile" file="{file}" template="RSYSLOG_TraditionalFileFormat")
+"""
+
+
+def _rsyslogd(world: World) -> list[Figure]:
+    """The real one, ended and killed again and again. What is in its socket then is lost with it,
+    and nobody could count that; all else is here or reported."""
+    configuration = world.scratch / "rsyslog.conf"
+    configuration.write_text(_RSYSLOG.format(scratch=world.scratch, file=world.log_file))
+
+    def start() -> subprocess.Popen:
+        command = ["rsyslogd", "-n", "-i", "NONE", "-f", str(configuration)]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        world.until(_is_read, 20, "rsyslogd has a socket")
+        return process
+
+    times, rate, last, slowest = 20, 100, 0, 0.0
+    Path("/dev/log").unlink()
+    process = start()
+    world.load("new", OTHERS, count=5, in_flight=5)
+    pid = world.worker()
+    known = world.clients("known", KNOWN, rate=rate, seconds=40, count=40 * rate)
+    for number in range(times):
+        process.send_signal(signal.SIGTERM if number % 2 else signal.SIGKILL)
+        process.wait()
+        time.sleep(_PERIODS[number % 3])
+        process = start()
+        back, size = time.monotonic(), world.log_file.stat().st_size
+        world.until(lambda: world.log_file.stat().st_size > size, 1,
+                    f"logging resumes within a second, time {number + 1}")
+        slowest = max(slowest, time.monotonic() - back)
+        time.sleep(0.2)
+    load = known.result().check("220")
+    time.sleep(1)
+    here = len(world.records(r"CONNECT from \[127\.2\.|ALLOWLISTED \[127\.2\."))
+    lost = sum(int(line.split("warning: ")[1].split()[0]) for line in world.records("records lost"))
+    missing = 2 * load.begun - here - lost
+    must(missing >= 0, f"{here} records and {lost} reported as lost of {2 * load.begun}")
+    # It reads what comes within milliseconds; what it has read it writes at once.
+    must(missing < times * 20, f"{missing} records of {2 * load.begun} are missing")
+    must(world.worker() == pid, "there is another worker")
+    process.kill()
+    return [Figure("deaths of rsyslogd", times), Figure("records", 2 * load.begun),
+            Figure("lost in its socket when it died", missing), Figure("lost and reported", lost),
+            Figure("resumed at the latest after, ms", slowest * 1000)]
+
+
+def _is_read() -> bool:
+    """Whether somebody has the socket at /dev/log."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asker:
+        try:
+            asker.connect("/dev/log")
+        except OSError:
+            return False
+    return True
+
+
 _KNOWN = setting(("postscreen_access_list = cidr:/etc/postfix/known",))
 _OUTSIDE = setting(("postscreen_access_list = cidr:/etc/postfix/known",), chroot=False)
 
@@ -180,6 +242,7 @@ TRIALS = (
     Trial("neighbours/log-stands-still", "a log socket that nobody reads", _stands_still, _KNOWN),
     Trial("neighbours/log-crawls", "a log service that reads a record now and then", _crawls,
           _KNOWN),
+    Trial("neighbours/rsyslogd", "rsyslogd ended or killed 20 times", _rsyslogd, _KNOWN, short=False),
     Trial("neighbours/postlogd", "postlogd killed 20 times", _postlogd,
           Setting(main_cf=("postscreen_access_list = cidr:/etc/postfix/known",),
                   files=(("known", "127.2.0.0/16 permit\n"),), log=False), short=False),
