@@ -346,6 +346,10 @@ impl Generator<'_> {
                 self.speeches.push(Reverse((at + SLOWNESS, id)));
                 continue;
             }
+            if self.options.kind != Kind::Early {
+                // It was told to go meanwhile.
+                continue;
+            }
             let Some(command) = open.visit.speak() else {
                 // The banner was faster.
                 open.late = true;
