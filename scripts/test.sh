@@ -143,7 +143,7 @@ torture() {
         say 'FAIL release build'
         return
     fi
-    run_harness "$ROOT/tests/torture/run" --short --gatepost "$TARGET/release/gatepost" \
+    run_harness "$ROOT/tests/torture/run" --short --jobs 4 --gatepost "$TARGET/release/gatepost" \
         "${STAND_INS[@]}"
 }
 

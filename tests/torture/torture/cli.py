@@ -1,4 +1,4 @@
-"""The command line: runs trials one after the other, each in namespaces of its own."""
+"""The command line: runs trials, each in namespaces of its own."""
 
 import argparse
 import fnmatch
@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from harness import namespace
@@ -57,6 +59,8 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--short", action="store_true", help="the form of `make test`")
     parser.add_argument("--only", action="append", metavar="PATTERN",
                         help="trials whose name matches (may be repeated)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N",
+                        help="how many at a time, where they do not measure (default 1)")
     parser.add_argument("--list", action="store_true", help="name the trials, and stop")
     parser.add_argument("--markdown", type=Path, metavar="FILE",
                         help="write the figures there, too")
@@ -66,13 +70,36 @@ def _parse(words: list[str]) -> argparse.Namespace:
 def _run_all(options: argparse.Namespace, chosen: list[Trial], root: Path) -> int:
     workshop = Workshop(root, options.gatepost.resolve(), options.slowsync.resolve(),
                         options.setclock.resolve())
-    lines, failed = [], 0
+    report = Report()
     for trial in chosen:
-        begin = time.monotonic()
-        outcome = _run(options, trial, root, workshop)
-        seconds = time.monotonic() - begin
+        if trial.is_alone:
+            report.add(trial, *_timed(options, trial, root, workshop))
+    with ThreadPoolExecutor(options.jobs) as pool:
+        running = {pool.submit(_timed, options, trial, root, workshop): trial
+                   for trial in chosen if not trial.is_alone}
+        try:
+            for done in as_completed(running):
+                report.add(running[done], *done.result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    if options.markdown:
+        options.markdown.write_text(report.markdown())
+    print(f"{len(chosen) - report.failed} passed, {report.failed} failed")
+    return 1 if report.failed else 0
+
+
+class Report:
+    """What came out, as it comes."""
+
+    def __init__(self) -> None:
+        self.failed = 0
+        self._lines: list[str] = []
+
+    def add(self, trial: Trial, outcome: dict, seconds: float) -> None:
+        """One trial is over."""
         if "wrong" in outcome:
-            failed += 1
+            self.failed += 1
             print(f"FAIL {trial.name} ({seconds:.0f} s): {outcome['wrong']}")
             for line in outcome.get("log", []):
                 print(f"     | {line}")
@@ -82,32 +109,46 @@ def _run_all(options: argparse.Namespace, chosen: list[Trial], root: Path) -> in
             for figure in figures:
                 print(f"     {figure}")
             found = "; ".join(map(str, figures)) or "–"
-            lines.append(f"| `{trial.name}` | {trial.title} | {found} | {seconds:.0f} s |")
+            self._lines.append(f"| `{trial.name}` | {trial.title} | {found} | {seconds:.0f} s |")
         sys.stdout.flush()
-    if options.markdown:
+
+    def markdown(self) -> str:
+        """What has passed, as a table."""
         head = ["| trial | what must not hurt | found | took |", "|---|---|---|---|"]
-        options.markdown.write_text("\n".join([*head, *lines]) + "\n")
-    print(f"{len(chosen) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+        return "\n".join([*head, *sorted(self._lines)]) + "\n"
+
+
+def _timed(options: argparse.Namespace, trial: Trial, root: Path,
+           workshop: Workshop) -> tuple[dict, float]:
+    begin = time.monotonic()
+    outcome = _run(options, trial, root, workshop)
+    return outcome, time.monotonic() - begin
+
+
+# One at a time is made: they share what is made once.
+_MAKING = threading.Lock()
 
 
 def _run(options: argparse.Namespace, trial: Trial, root: Path, workshop: Workshop) -> dict:
-    place, outcome_file = root / "instance", root / "outcome.json"
-    outcome_file.unlink(missing_ok=True)
+    home = root / trial.name.replace("/", "-")
+    place, outcome_file = home / "instance", home / "outcome.json"
+    home.mkdir(mode=0o755)
     try:
+        with _MAKING:
+            resolv_conf = workshop.make(place, trial.setting)
         order = {"trial": trial.name, "place": str(place), "short": options.short,
-                 "program": options.gatepost.name,
-                 "resolv_conf": workshop.make(place, trial.setting), "outcome": str(outcome_file),
+                 "program": options.gatepost.name, "resolv_conf": resolv_conf,
+                 "outcome": str(outcome_file),
                  **{name: str(getattr(options, name).resolve())
                     for name in ("gatepost", "visits", "name_server", "slowsync", "setclock")}}
-        order_file = root / "order.json"
+        order_file = home / "order.json"
         order_file.write_text(json.dumps(order))
         subprocess.run([*namespace.ENTER, sys.executable, sys.argv[0], "--inside",
                         str(order_file)], timeout=trial.limit, stdin=subprocess.DEVNULL)
+        if not outcome_file.exists():
+            return {"wrong": "nothing came out"}
+        return json.loads(outcome_file.read_text())
     except subprocess.TimeoutExpired:
         return {"wrong": f"not done within {trial.limit} s"}
     finally:
-        shutil.rmtree(place, ignore_errors=True)
-    if not outcome_file.exists():
-        return {"wrong": "nothing came out"}
-    return json.loads(outcome_file.read_text())
+        shutil.rmtree(home, ignore_errors=True)

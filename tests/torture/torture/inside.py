@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import resource
+import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -50,6 +51,9 @@ def _begin(order: dict, setting: Setting) -> World:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     namespace.set_up(place, order["resolv_conf"], set(), "")
     namespace.set_up_dev(place)
+    # What is left there by one instance is not for another one that runs at the same time.
+    (place / "run").mkdir()
+    subprocess.run(["mount", "--bind", str(place / "run"), "/run"], check=True)
     for name, value in SYSCTLS.items():
         Path("/proc/sys", name).write_text(str(value))
     visits = Path(order["visits"])

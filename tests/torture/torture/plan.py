@@ -59,6 +59,11 @@ class Setting:
     troubles: tuple[str, ...] = ()
 
 
+# Subjects that want the machine for themselves: they measure processor time, or use up what the
+# kernel has for all.
+ALONE = ("load", "descriptors", "soak")
+
+
 @dataclass(frozen=True)
 class Trial:
     """A thing that must not hurt."""
@@ -70,3 +75,8 @@ class Trial:
     short: bool = True
     # No trial takes longer, in its long form; seconds.
     limit: int = 900
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether nothing may run beside it."""
+        return self.name.partition("/")[0] in ALONE
