@@ -41,7 +41,8 @@ build_stand_ins
 LOG=$(mktemp)
 trap 'rm -f "$LOG"' EXIT
 status=0
-as_root env "PATH=$PATH" "$ROOT/tests/torture/run" --gatepost "$TARGET/release/gatepost" \
+as_root env "PATH=$PATH" ${TORTURE_SOAK:+"TORTURE_SOAK=$TORTURE_SOAK"} \
+    ${TORTURE_SEED:+"TORTURE_SEED=$TORTURE_SEED"} "$ROOT/tests/torture/run" --gatepost "$TARGET/release/gatepost" \
     "${STAND_INS[@]}" "$@" 2>&1 | tee "$LOG" || status=$?
 sums=$(tail -n 1 "$LOG" | sed -nE 's/^([0-9]+) passed, ([0-9]+) failed$/\1 \2/p')
 # shellcheck disable=SC2086  # numbers

@@ -1,5 +1,6 @@
 """Very many connections of all kinds, each of which is accounted for."""
 
+import os
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,8 @@ PREGREETERS = Network("127.32.0.0/12")
 DENIED = Network("127.5.0.0/16")
 FICKLE = Network("127.6.0.0/16")
 
-TEN_MILLION = 10_000_000
+# How many there are in the long form, if the environment does not say.
+CONNECTIONS = int(os.environ.get("TORTURE_SOAK", "10_000_000"))
 CLIENTS = 2000                  # those that are known
 # How long a new verdict counts and is kept, and how often that is looked at; seconds.
 TTL, RETENTION, CLEANUP = 20, 10, 20
@@ -93,7 +95,7 @@ class _State:
 
 
 def _soak(world: World) -> list[Figure]:
-    size, rounds = (SHORT, 2) if world.short else (LONG, TEN_MILLION // LONG.total)
+    size, rounds = (SHORT, 2) if world.short else (LONG, max(3, CONNECTIONS // LONG.total))
     world.log.start_count()
     begin = time.monotonic()
     _visits(world, size, 0)
