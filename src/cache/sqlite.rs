@@ -177,13 +177,16 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Opened, OpenError> {
     if let Some(name) = no_regular_file(path) {
         return Err(OpenError::NoFile(name));
     }
-    create_private(path, options.lock_wait).map_err(from_io)?;
     let deadline = Instant::now() + options.lock_wait;
     loop {
+        create_private(path, options.lock_wait).map_err(from_io)?;
         match open_connections(path, options) {
             // Two processes that change a new file to WAL mode at the same time can fail
-            // each other at once, whatever the busy time-out.
-            Err(error) if is_busy(&error) && Instant::now() < deadline => {
+            // each other at once, whatever the busy time-out. And another one may just have set
+            // a damaged file aside.
+            Err(error)
+                if (is_busy(&error) || has_gone(&error, path)) && Instant::now() < deadline =>
+            {
                 std::thread::sleep(Duration::from_millis(20));
             }
             Err(error) => return Err(from_sqlite(&error, path)),
@@ -469,6 +472,11 @@ fn code_of(error: &rusqlite::Error) -> Option<ErrorCode> {
 fn is_busy(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error_code();
     matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// Whether it could not be opened because it is not there.
+fn has_gone(error: &rusqlite::Error, path: &Path) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && path.symlink_metadata().is_err()
 }
 
 fn from_sqlite(error: &rusqlite::Error, path: &Path) -> OpenError {
