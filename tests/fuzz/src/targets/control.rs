@@ -5,7 +5,7 @@
 //! Input: messages, each behind its length (one byte); from 128 on a descriptor comes with it.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 
 use gatepost::control::{Channel, FromWorker, Received, ToWorker};
@@ -58,6 +58,7 @@ fn from_worker(messages: &[(&[u8], bool)]) {
             b'C' => FromWorker::ImportWanted,
             b'D' => FromWorker::CacheDamaged,
             b'U' => FromWorker::CacheInUse,
+            b'L' => FromWorker::LogAway,
             b'M' => FromWorker::Misunderstood,
             b'O' => FromWorker::Outdated(number(bytes)),
             _ => return None,
@@ -72,13 +73,20 @@ fn from_worker(messages: &[(&[u8], bool)]) {
     assert!(matches!(supervisor.hear().unwrap(), Received::Closed));
 }
 
+/// The next one gets the same number.
+fn none_is_kept(descriptor: &OwnedFd, lowest: &mut Option<RawFd>) {
+    let kept = *lowest.get_or_insert(descriptor.as_raw_fd());
+    let alone = std::env::var_os("GATEPOST_FUZZ_TARGET").is_some();
+    assert!(!alone || kept == descriptor.as_raw_fd(), "a descriptor was kept");
+}
+
 fn from_supervisor(messages: &[(&[u8], bool)]) {
     let (supervisor, worker) = Channel::pair().unwrap();
     worker.set_nonblocking().unwrap();
     messages.iter().for_each(|message| send(&supervisor, *message));
     let mut lowest = None;
     for (bytes, descriptor) in messages.iter().filter(|(bytes, _)| bytes.len() == SIZE) {
-        if !matches!((bytes[0], descriptor), (b'G' | b'L', false) | (b'F', true)) {
+        if !matches!((bytes[0], descriptor), (b'G' | b'L', false) | (b'F' | b'J', true)) {
             continue;
         }
         match (worker.order().unwrap(), bytes[0]) {
@@ -86,10 +94,10 @@ fn from_supervisor(messages: &[(&[u8], bool)]) {
             (Received::Message(ToWorker::CacheLost), b'L') => {}
             (Received::Message(ToWorker::Changed(number_of, file)), b'F') => {
                 assert_eq!(number_of, number(bytes));
-                // None is kept: the next one gets the same number.
-                let kept = *lowest.get_or_insert(file.as_raw_fd());
-                let alone = std::env::var_os("GATEPOST_FUZZ_TARGET").is_some();
-                assert!(!alone || kept == file.as_raw_fd(), "a descriptor was kept");
+                none_is_kept(&file, &mut lowest);
+            }
+            (Received::Message(ToWorker::Log(connection)), b'J') => {
+                none_is_kept(&connection, &mut lowest);
             }
             (other, kind) => panic!("{other:?} for {kind}"),
         }
