@@ -279,9 +279,16 @@ impl Service {
     /// The only worker.
     #[track_caller]
     pub fn worker(&self) -> Pid {
-        let workers = self.workers();
-        assert_eq!(workers.len(), 1, "{workers:?}");
-        workers[0]
+        // The supervisor may have another child for a moment: a program that it asks something.
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let workers = self.workers();
+            if let [worker] = workers[..] {
+                return worker;
+            }
+            assert!(Instant::now() < deadline, "{workers:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Sends the supervisor a signal.
