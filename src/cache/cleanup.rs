@@ -241,7 +241,9 @@ impl Cleanup {
             return None;
         }
         self.due = Some(due.max(now.mono + interval));
-        Some(Message::warning(format!(
+        // No warning: with time that is reckoned from the start of the machine it means that the
+        // machine has slept.
+        Some(Message::info(format!(
             "cache {}: the clock jumped {} seconds ahead; next cleanup in {} seconds",
             self.policy.name,
             leap.as_secs(),
