@@ -55,12 +55,12 @@ def _visits(world: World, size: Round, number: int) -> None:
 
     def denied() -> Load:
         # They have no verdict, so that they may come again.
-        return load("engine", DENIED, size.denied, "550", spread=60_000, in_flight=100)
+        return load("engine", DENIED, size.denied, "550", spread=60_000, in_flight=1200)
 
     with ThreadPoolExecutor() as pool:
         loads = [
             pool.submit(load, "known", KNOWN, size.known, "220", spread=CLIENTS, in_flight=30),
-            pool.submit(load, "new", NEW, size.new, "220", first=first, in_flight=4000,
+            pool.submit(load, "new", NEW, size.new, "220", first=first, in_flight=3500,
                         greet_wait=1),
             pool.submit(load, "pregreet", PREGREETERS, size.early, "521", spread=900_000,
                         in_flight=30),
