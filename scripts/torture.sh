@@ -34,6 +34,8 @@ if [ $# = 0 ]; then
         cargo test --locked --test simulation million -- --ignored --nocapture
     alone 'damaged LMDB databases' \
         env GATEPOST_LMDB_DAMAGES=100000 cargo test --locked --test lmdb_damage
+    alone 'a worker that is never ready' \
+        cargo test --locked --test stub_master never_ready -- --ignored
 fi
 build_release
 build_stand_ins

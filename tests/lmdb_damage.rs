@@ -128,6 +128,8 @@ fn read(snapshots: &Snapshots, index: &Index) -> &'static str {
 
 fn damaged_databases_harm_nobody(directory: &Path) {
     let Some(good) = database(directory) else {
+        let must = std::env::var("CI").is_ok_and(|ci| ci == "true");
+        assert!(!must, "no postmap(1) with LMDB here");
         println!("no postmap(1) with LMDB here");
         return;
     };

@@ -57,17 +57,32 @@ class Workshop:
                  "postscreen_client_connection_count_limit = 0"]
         if not setting.cleanup:
             lines.append("postscreen_cache_cleanup_interval = 0")
-        if setting.zones:
-            # One that all of them list passes, too.
-            lines.append(f"postscreen_dnsbl_sites = {', '.join(setting.zones)}")
-            lines.append(f"postscreen_dnsbl_threshold = {len(setting.zones) + 1}")
-        if setting.slow_syncs:
-            lines.append(f"import_environment = {ENVIRONMENT} LD_PRELOAD={self._slowsync} "
-                         f"SLOWSYNC_MS={setting.slow_syncs}")
-        # Those of the setting last: they may say otherwise.
-        named = {line.split("=")[0].strip() for line in setting.main_cf}
-        return [line for line in lines if line.split("=")[0].strip() not in named] + \
-            list(setting.main_cf)
+        lines += [*blocklists(setting.zones), *slowed(self._slowsync, setting.slow_syncs)]
+        return overridden(lines, setting.main_cf)
+
+
+def blocklists(zones: tuple[str, ...]) -> list[str]:
+    """Parameters for these; a client that all of them list passes, too."""
+    if not zones:
+        return []
+    return [f"postscreen_dnsbl_sites = {', '.join(zones)}",
+            f"postscreen_dnsbl_threshold = {len(zones) + 1}"]
+
+
+def slowed(slowsync: Path, milliseconds: int) -> list[str]:
+    """Parameters for a disk whose syncs take so much longer."""
+    return preloaded(f"{slowsync} SLOWSYNC_MS={milliseconds}") if milliseconds else []
+
+
+def preloaded(library: object) -> list[str]:
+    """Parameters with which all programs have a library loaded."""
+    return [f"import_environment = {ENVIRONMENT} LD_PRELOAD={library}"]
+
+
+def overridden(lines: list[str], own: tuple[str, ...]) -> list[str]:
+    """Parameters, unless a setting's own say otherwise."""
+    named = {line.split("=")[0].strip() for line in own}
+    return [line for line in lines if line.split("=")[0].strip() not in named] + list(own)
 
 
 def _floor_cf(setting: Setting) -> str:

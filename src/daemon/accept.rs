@@ -93,6 +93,20 @@ impl Listener {
         let address = socket.local_addr().ok().filter(|address| !address.ip().is_unspecified());
         Ok(Listener { socket: TcpListener::from_std(socket), address })
     }
+
+    /// The next connection, if there is one.
+    fn take(&self) -> Result<Taken, Refused> {
+        let (stream, peer) = self.socket.accept().map_err(refused)?;
+        let local = self.address.map_or_else(|| stream.local_addr(), Ok);
+        Ok(Taken { stream, peer, local })
+    }
+}
+
+/// A connection, and its two ends; ours may not be known.
+struct Taken {
+    stream: TcpStream,
+    peer: SocketAddr,
+    local: io::Result<SocketAddr>,
 }
 
 /// What a failed accept means.
@@ -116,12 +130,8 @@ impl Worker {
                 return self.no_room(now);
             }
             let Some(listener) = self.listeners.get(number as usize) else { return };
-            match listener.socket.accept().map_err(refused) {
-                Ok((stream, peer)) => {
-                    let local = listener.address.map_or_else(|| stream.local_addr(), Ok);
-                    let its = self.now();
-                    self.welcome(stream, peer, local, its);
-                }
+            match listener.take() {
+                Ok(taken) => self.welcome(taken, self.now()),
                 Err(Refused::Nothing) => {
                     self.accepting.shortage = false;
                     return;
@@ -153,24 +163,15 @@ impl Worker {
             if !self.room.for_client(self.taken()) {
                 return;
             }
-            match listener.socket.accept().map_err(refused) {
-                Ok((stream, peer)) => {
-                    let local = listener.address.map_or_else(|| stream.local_addr(), Ok);
-                    self.welcome(stream, peer, local, now);
-                }
+            match listener.take() {
+                Ok(taken) => self.welcome(taken, now),
                 Err(Refused::Gone) => {}
                 Err(Refused::Nothing | Refused::Trouble(_)) => return,
             }
         }
     }
 
-    fn welcome(
-        &mut self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        local: io::Result<SocketAddr>,
-        now: Now,
-    ) {
+    fn welcome(&mut self, Taken { stream, peer, local }: Taken, now: Now) {
         if self.conns.len() >= MOST_SOURCES {
             return;
         }

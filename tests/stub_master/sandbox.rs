@@ -30,7 +30,7 @@ fn said(site: &Site) -> Vec<String> {
 }
 
 /// A client comes, waits and is handed off, and comes back as a known one.
-fn serve(site: &Site, smtpd: &Smtpd) {
+pub fn serve(site: &Site, smtpd: &Smtpd) {
     let mut client = site.connect();
     client.expect_teaser();
     client.expect_smtpd();

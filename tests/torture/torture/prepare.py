@@ -8,7 +8,7 @@ from harness import instance, scenario
 
 from bench.caches import Caches
 from bench.plan import GATEPOST
-from bench.prepare import ENVIRONMENT
+from bench.prepare import blocklists, overridden, preloaded, slowed
 
 from .plan import Setting
 
@@ -50,16 +50,8 @@ class Workshop:
         return made.resolv_conf
 
     def _main_cf(self, setting: Setting) -> list[str]:
-        lines = [*NO_LIMITS, f"postscreen_greet_wait = {setting.greet_wait}s"]
-        if setting.zones:
-            lines.append(f"postscreen_dnsbl_sites = {', '.join(setting.zones)}")
-            # One that all of them list passes, too.
-            lines.append(f"postscreen_dnsbl_threshold = {len(setting.zones) + 1}")
-        if setting.slow_syncs:
-            lines.append(f"import_environment = {ENVIRONMENT} LD_PRELOAD={self._slowsync} "
-                         f"SLOWSYNC_MS={setting.slow_syncs}")
+        lines = [*NO_LIMITS, f"postscreen_greet_wait = {setting.greet_wait}s",
+                 *blocklists(setting.zones), *slowed(self._slowsync, setting.slow_syncs)]
         if setting.own_clock:
-            lines.append(f"import_environment = {ENVIRONMENT} LD_PRELOAD={self._setclock}")
-        named = {line.split("=")[0].strip() for line in setting.main_cf}
-        return [line for line in lines if line.split("=")[0].strip() not in named] + \
-            list(setting.main_cf)
+            lines += preloaded(self._setclock)
+        return overridden(lines, setting.main_cf)

@@ -243,7 +243,8 @@ def _syncs_fail(world: World) -> list[Figure]:
     return _refused(world, "fsync,fdatasync", "EIO")
 
 
-def _reads_fail(world: World) -> list[Figure]:
+def _cannot_read(world: World, error: str) -> tuple[Clients, list]:
+    """A worker cannot read its files for a while. The clients, and those that it had not met."""
     mount_data("tmpfs", "size=8m")
     clients = Clients(world)
     known = clients.new()
@@ -251,29 +252,24 @@ def _reads_fail(world: World) -> list[Figure]:
     # Starts a worker that remembers nobody.
     clients.again(known[:1])
     worker = world.worker()
-    injected = Injected(world, worker, "pread64", "ESTALE")
+    injected = Injected(world, worker, "pread64", error)
     learnt = clients.new(30)
     clients.again(learnt)
     injected.end()
     _lives(world, worker, 2)
+    return clients, known[1:]
+
+
+def _reads_fail(world: World) -> list[Figure]:
+    clients, not_met = _cannot_read(world, "ESTALE")
     warnings = _few(world, "cannot read|cannot write", 3)
-    clients.again(known[1:])
+    clients.again(not_met)
     return [Figure("clients", clients.served), Figure("warnings", warnings)]
 
 
 def _unreadable(world: World) -> list[Figure]:
     """What the disk has lost is damage, to SQLite and to us."""
-    mount_data("tmpfs", "size=8m")
-    clients = Clients(world)
-    known = clients.new()
-    world.restart()
-    clients.again(known[:1])
-    worker = world.worker()
-    injected = Injected(world, worker, "pread64", "EIO")
-    learnt = clients.new(30)
-    clients.again(learnt)
-    injected.end()
-    _lives(world, worker, 2)
+    clients, _ = _cannot_read(world, "EIO")
     must(len(world.records("warning:")) == 2, "there are other warnings than two of damage")
     world.restart()
     kept = clients.new()

@@ -12,10 +12,11 @@ mod world;
 
 use std::time::Duration;
 
-use gatepost::screen::dnsbl::answer::{Answer, Asker, Failure, ListId, Question};
+use gatepost::screen::dnsbl::answer::{Asker, ListId, Question};
 use gatepost::screen::event::{HandOffResult, Input, PEEK_LIMIT, TlsNews, TlsTrouble};
 use gatepost::screen::test_set::UnixTime;
 
+use super::smtp_session::answer;
 use super::smtp_session::setting::{self, address};
 use super::smtp_session::world::START;
 use super::take::Take;
@@ -104,21 +105,5 @@ fn news(number: u8) -> TlsNews<'static> {
         5 => failed(TlsTrouble::NotAsked("Broken pipe"), None),
         6 => failed(TlsTrouble::NoStatus, Some("missing attribute status")),
         _ => failed(TlsTrouble::NotTaken, None),
-    }
-}
-
-fn answer(take: &mut Take<'_>) -> Answer {
-    const TTLS: [u32; 5] = [300, 0, 1, 7200, u32::MAX];
-    match take.number() % 8 {
-        0 => Answer::NotListed { ttl: Some(take.pick(&TTLS)) },
-        1 => Answer::NotListed { ttl: None },
-        2 => Answer::Failed(Failure::TimeLimit),
-        3 => Answer::Failed(Failure::ServerError),
-        more => {
-            let high = take.pick(&[0, 255]);
-            let octets = (4..=more).map(|_| [127, high, high, take.number()].into());
-            let addresses: Box<[_]> = octets.collect();
-            Answer::Listed { addresses, ttl: take.pick(&TTLS) }
-        }
     }
 }

@@ -107,7 +107,8 @@ fn news(take: &mut Take<'_>) -> TlsNews<'static> {
     ])
 }
 
-fn answer(take: &mut Take<'_>) -> Answer {
+/// What a list may say, or that it says nothing.
+pub fn answer(take: &mut Take<'_>) -> Answer {
     const TTLS: [u32; 5] = [300, 0, 1, 7200, u32::MAX];
     match take.number() % 8 {
         0 => Answer::NotListed { ttl: Some(take.pick(&TTLS)) },
